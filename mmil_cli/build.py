@@ -1,0 +1,127 @@
+"""From a recipe to objects: the one place that knows both sides."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmil_cli.checkpoint import Checkpoint, load_weights, open_checkpoint
+from mmil_cli.config.load import check, read_tree
+from mmil_cli.config.recipe import ImageSection, Recipe, TextSection
+from mmil_cli.core.encoders.small_resnet import SmallResNet
+from mmil_cli.core.encoders.text import HuggingFaceText, SmallTransformer
+from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone
+from mmil_cli.core.model import DualEncoder
+from mmil_cli.core.projection import Projection
+from mmil_cli.core.scores import build_score
+from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece, read_tokenizer, read_vocabulary
+from mmil_cli.errors import UsageError
+from mmil_cli.inference import Embedder, ImageContract
+from mmil_cli.runtime import pick_device
+
+SMALL = "small"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedCheckpoint:
+    """A checkpoint ready for use.
+
+    Attributes:
+        embedder: runs the model.
+        recipe: it was trained with.
+        checkpoint: folder and card.
+    """
+
+    embedder: Embedder
+    recipe: Recipe
+    checkpoint: Checkpoint
+
+
+def load_checkpoint(path: Path, *, device: str = "auto") -> LoadedCheckpoint:
+    """The model of a checkpoint or run folder, every tensor loaded, on a device.
+
+    Raises:
+        CheckpointError: the folder is incomplete or a tensor does not fit.
+    """
+    checkpoint = open_checkpoint(path)
+    recipe = check(read_tree(checkpoint.folder / "recipe.yaml"), where=str(checkpoint.folder / "recipe.yaml"))
+    tokenizer = SentenceTokenizer(read_tokenizer(checkpoint.tokenizer), max_tokens=recipe.text.max_tokens)
+    model = build_model(recipe, vocabulary_size=tokenizer.vocabulary_size, text_folder=checkpoint.tokenizer)
+    load_weights(model, checkpoint)
+    target = pick_device(device)
+    contract = image_contract(recipe.image, stored_side=int(checkpoint.card.image["stored_side"]))
+    embedder = Embedder(model.to(target), tokenizer, contract, target)
+    return LoadedCheckpoint(embedder=embedder, recipe=recipe, checkpoint=checkpoint)
+
+
+def image_contract(image: ImageSection, *, stored_side: int) -> ImageContract:
+    """How films are prepared for the model of a recipe."""
+    return ImageContract(
+        stored_side=stored_side, size=image.size, fit=image.fit, mean=image.mean, std=image.std
+    )
+
+
+def build_tokenizer(text: TextSection, sentences: Iterable[str]) -> SentenceTokenizer:
+    """The tokenizer of the text tower: its own, a given vocabulary, or one learned from the sentences."""
+    if text.encoder != SMALL:
+        from mmil_cli.hub import fetch_tokenizer
+
+        return SentenceTokenizer(fetch_tokenizer(text.encoder), max_tokens=text.max_tokens)
+    if text.vocabulary:
+        return SentenceTokenizer(read_vocabulary(Path(text.vocabulary)), max_tokens=text.max_tokens)
+    learned = learn_wordpiece(sentences, vocabulary_size=text.vocabulary_size)
+    return SentenceTokenizer(learned, max_tokens=text.max_tokens)
+
+
+def build_model(recipe: Recipe, *, vocabulary_size: int, text_folder: Path | None = None) -> DualEncoder:
+    """Both towers, their projections and the score, freshly initialised from torch's random state.
+
+    Args:
+        recipe: of the run.
+        vocabulary_size: of the tokenizer.
+        text_folder: where a checkpoint keeps the configuration of a Hugging Face text tower; without it
+            the tower comes with its weights from the recipe's name or folder.
+    """
+    image_encoder = build_image_encoder(recipe.image)
+    text_encoder = build_text_encoder(recipe.text, vocabulary_size=vocabulary_size, folder=text_folder)
+    dim, hidden = recipe.projection.dim, recipe.projection.hidden_dim
+    return DualEncoder(
+        image_encoder=image_encoder,
+        image_projection=Projection(image_encoder.output_channels, dim, hidden_dim=hidden),
+        text_encoder=text_encoder,
+        text_projection=Projection(text_encoder.output_channels, dim, hidden_dim=hidden),
+        score=build_score(
+            recipe.score.expression,
+            temperature=recipe.score.temperature,
+            learn_temperature=recipe.score.learn_temperature,
+        ),
+    )
+
+
+def build_image_encoder(image: ImageSection) -> SmallResNet | TorchvisionBackbone:
+    """The image tower of a recipe, without weights."""
+    if image.encoder == SMALL:
+        return SmallResNet(widths=image.widths, blocks=image.blocks)
+    return TorchvisionBackbone(image.encoder, layer=image.layer)
+
+
+def build_text_encoder(
+    text: TextSection, *, vocabulary_size: int, folder: Path | None
+) -> SmallTransformer | HuggingFaceText:
+    """The text tower of a recipe."""
+    if text.encoder != SMALL:
+        from mmil_cli.hub import fetch_text_network, text_network_from_configuration
+
+        network = (
+            fetch_text_network(text.encoder) if folder is None else text_network_from_configuration(folder)
+        )
+        return HuggingFaceText(network)
+    if text.width % text.heads:
+        raise UsageError(f"text.width ({text.width}) must be a multiple of text.heads ({text.heads})")
+    return SmallTransformer(
+        vocabulary_size=vocabulary_size,
+        width=text.width,
+        num_layers=text.layers,
+        num_heads=text.heads,
+        max_tokens=text.max_tokens,
+        dropout=text.dropout,
+    )

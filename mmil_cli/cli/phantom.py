@@ -1,0 +1,65 @@
+"""`mmil phantom`: generate chest studies with known truth."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class DifficultyChoice(StrEnum):
+    """The values of --difficulty."""
+
+    EASY = "easy"
+    MEDIUM = "medium"
+    HARD = "hard"
+
+
+def phantom(
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write; made whole or not at all.", file_okay=False)
+    ],
+    studies: Annotated[
+        int, typer.Option("--studies", help="Number of studies (about 1.4 films each).")
+    ] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed and options give the same bytes.")] = 0,
+    difficulty: Annotated[
+        DifficultyChoice,
+        typer.Option("--difficulty", help="Sets contrast, noise, sizes, distractors and wording together."),
+    ] = DifficultyChoice.EASY,
+    side: Annotated[int, typer.Option("--side", help="Longer side of a film, pixels.")] = 512,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes; one a processor when not given.")
+    ] = None,
+) -> None:
+    """Generate chest studies: films as DICOM, reports, MIMIC-CXR tables, MS-CXR phrase boxes, and the truth.
+
+    Nothing in them is a patient and no number from them is clinical.
+
+    Example: mmil phantom --out studies --studies 200 --seed 1
+    """
+    from mmil_cli.phantom.difficulty import Difficulty
+    from mmil_cli.stages.phantom import run
+
+    columns = (TextColumn("generating studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("studies", total=studies)
+        result = run(
+            out,
+            studies=studies,
+            seed=seed,
+            difficulty=Difficulty(difficulty.value),
+            side=side,
+            workers=workers,
+            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    counts = ", ".join(f"{name} {number}" for name, number in sorted(result.splits.items()))
+    state = "wrote" if result.written else "already there, nothing to do:"
+    typer.echo(
+        f"{state} {result.studies} generated studies of {result.patients} patients, {result.films} films"
+    )
+    typer.echo(f"studies by split: {counts}")
+    typer.echo("findings: " + (", ".join(f"{name} {n}" for name, n in result.findings.items()) or "none"))
+    typer.echo(f"folder: {result.folder}")

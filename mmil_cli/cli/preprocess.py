@@ -1,0 +1,132 @@
+"""mmil preprocess: films and reports into a dataset folder."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmil_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmil_cli.stages.preprocess import PreprocessResult
+
+
+class EncodingChoice(StrEnum):
+    """The values of --encoding."""
+
+    PNG = "png"
+    RAW = "raw"
+    JPEG = "jpeg"
+
+
+def preprocess(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A table of one row an image (.csv or .jsonl, also .gz), or the folder of a MIMIC-CXR tree."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The dataset folder to make.", file_okay=False)],
+    side: Annotated[
+        int, typer.Option("--side", help="Long side of a stored film, pixels; small films are not enlarged.")
+    ] = 512,
+    encoding: Annotated[
+        EncodingChoice,
+        typer.Option("--encoding", help="How pixels are stored; png and raw are exact, jpeg is small."),
+    ] = EncodingChoice.PNG,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Processes that read films; one a processor when not given."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="Tables: FIELD=NAME, such as report=note; may be given several times."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", help="Tables: label columns, A,B,C; else all of nothing but 1, 0, -1 and blanks."
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", help="Tables: the folder that paths start from; else the table's own."),
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", help="MIMIC-CXR: the folder of the CSVs; else the tree's own.")
+    ] = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option("--reports", help="MIMIC-CXR: the tree of the reports; else that of the films."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
+    ] = 0,
+    max_rejected: Annotated[
+        float, typer.Option("--max-rejected", help="Fail when a larger share of the records is unusable.")
+    ] = 0.5,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another dataset that lies at --out.")
+    ] = False,
+) -> None:
+    """Turn films and reports into a dataset folder.
+
+    Films are DICOM, PNG or JPEG. Fields of a table: image, report or report_path, image_id, study_id,
+    patient_id, view, split. Records that cannot be used are counted, and listed in rejected.csv. An
+    interrupted run goes on when the same command is given again.
+
+    Example: mmil preprocess films.csv --column report=note --column patient_id=group --out data/films
+
+    Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
+    """
+    from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.data.pixels import Encoding
+    from mmil_cli.data.sources.options import SourceOptions
+    from mmil_cli.runtime import num_cores
+    from mmil_cli.stages.preprocess import run
+
+    names = tuple(name.strip() for name in labels.split(",") if name.strip()) if labels is not None else None
+    with CountProgress("preprocess", "films") as progress:
+        result = run(
+            source,
+            out,
+            source_options=SourceOptions(_columns(column or []), names, root, tables, reports),
+            side=side,
+            encoding=Encoding(encoding.value),
+            seed=seed,
+            max_rejected=max_rejected,
+            overwrite=overwrite,
+            workers=num_cores() if workers is None else workers,
+            on_progress=progress.update,
+        )
+    _print_result(result)
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    """`FIELD=NAME` options as a mapping."""
+    columns = dict(pair.partition("=")[::2] for pair in pairs)
+    wrong = [pair for pair in pairs if not all(pair.partition("=")[::2])]
+    if wrong:
+        raise UsageError(f"--column {wrong[0]} is not FIELD=NAME, such as report=note")
+    if len(columns) < len(pairs):
+        raise UsageError("--column names a field twice; each field is one column")
+    return columns
+
+
+def _print_result(result: "PreprocessResult") -> None:
+    info = result.info
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    if result.already_there:
+        typer.echo("complete already, nothing to do (--overwrite makes it anew)")
+    elif result.resumed:
+        typer.echo(f"went on after {result.resumed} records that were done before")
+    for split, counts in info.counts.items():
+        typer.echo(f"{split}: {counts.images} images, {counts.studies} studies, {counts.patients} patients")
+    total = sum(info.rejected.values())
+    reasons = ", ".join(f"{reason} {number}" for reason, number in info.rejected.items())
+    typer.echo(f"left out: {total} ({reasons}), see rejected.csv" if total else "left out: none")
+    typer.echo(f"labels: {', '.join(info.label_names) or 'none'}")
+    typer.echo(f"content: {info.content_hash[:16]}")
+    typer.echo(f"folder: {result.folder}")

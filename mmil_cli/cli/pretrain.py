@@ -1,0 +1,62 @@
+"""`mmil pretrain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mmil_cli.stages.pretrain import PretrainResult
+
+
+def pretrain(
+    data: Annotated[Path, typer.Argument(help="Dataset folder made by `mmil preprocess`.")],
+    score: Annotated[
+        str | None,
+        typer.Option(
+            help="Score between images and reports, such as `lse+nl` or `lse(gamma=10)+nl(gamma=5)`."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="YAML recipe, or the name of a shipped one; the defaults otherwise.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/RECIPE-SCORE]")] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override of a recipe key, `section.key=value`; repeatable."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another run in the same folder.")
+    ] = False,
+) -> None:
+    """Train both encoders so that films and reports of one study score high.
+
+    The same command goes on where an interrupted run stopped. Every knob is a key of the recipe;
+    the resolved recipe is written into the checkpoint.
+
+    Example: `mmil pretrain datasets/mine --score lse+nl --recipe laptop --set optim.epochs=20`
+    """
+    from mmil_cli.config.load import load_recipe
+
+    overrides = [*(override or []), *([f"score.expression={score}"] if score else [])]
+    resolved = load_recipe(recipe, overrides=overrides)
+    name = Path(recipe).stem if recipe else "default"
+    folder = out or Path("runs") / f"{name}-{resolved.score.expression.replace(' ', '')}"
+
+    from mmil_cli.cli.progress import TrainingProgress
+    from mmil_cli.stages.pretrain import run
+
+    with TrainingProgress() as progress:
+        result = run(
+            data, folder, recipe=resolved, device=device, overwrite=overwrite, watchers=progress.watchers()
+        )
+    _show(result)
+
+
+def _show(result: "PretrainResult") -> None:
+    if result.resumed_at == result.num_steps:
+        typer.echo(f"already complete: {result.num_steps} steps")
+    for name, value in result.metrics.items():
+        typer.echo(f"{name:20} {value:.4f}")
+    typer.echo(f"checkpoint: {result.checkpoint}")

@@ -1,0 +1,103 @@
+"""Progress of long work on standard error: rich bars in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from mmil_cli.stages import pretrain
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class CountProgress:
+    """A bar for work that is counted, fed through `update(done, total)`.
+
+    Args:
+        name: what is being done.
+        unit: of what is counted, such as films.
+    """
+
+    def __init__(self, name: str, unit: str) -> None:
+        self.name = name
+        self.unit = unit
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(name, total=None, note="")
+        self.started = time.monotonic()
+        self.first: int | None = None
+        self.last_line = self.started
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Tells how far the work is."""
+        if self.first is None:
+            self.first, self.started = done, time.monotonic()
+        rate = (done - self.first) / max(time.monotonic() - self.started, 1e-9)
+        note = note or (f"{rate:.1f} {self.unit}/s" if done > self.first else "")
+        self.bar.update(self.task, completed=done, total=total, note=note)
+        if not self.console.is_terminal and self._line_is_due(done, total):
+            left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            sys.stderr.write(f"{self.name}: {done} of {total} {self.unit}, {note}{left}\n")
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self.console.is_terminal:
+            self.bar.console.print(text, markup=False, highlight=False)
+        else:
+            sys.stderr.write(text + "\n")
+
+    def _line_is_due(self, done: int, total: int) -> bool:
+        now = time.monotonic()
+        due = now - self.last_line >= SECONDS_BETWEEN_LINES or done == total
+        if due:
+            self.last_line = now
+        return due
+
+
+class TrainingProgress(CountProgress):
+    """The bar of `mmil pretrain`, with a line for each validation."""
+
+    def __init__(self) -> None:
+        super().__init__("pretrain", "steps")
+
+    def watchers(self) -> "pretrain.Watchers":
+        """The callbacks that feed it."""
+        from mmil_cli.stages.pretrain import Watchers
+
+        return Watchers(on_step=self._step, on_validation=self._validation, on_note=self.say)
+
+    def _step(self, progress: "pretrain.Progress") -> None:
+        note = f"loss {progress.loss:.3f}, {progress.films_per_second:.0f} films/s"
+        self.update(progress.step, progress.num_steps, note)
+
+    def _validation(self, entry: dict[str, Any]) -> None:
+        numbers = ", ".join(
+            f"{key} {value:.3f}" for key, value in entry.items() if key not in ("kind", "step")
+        )
+        self.say(f"step {entry['step']}: {numbers}")

@@ -1,0 +1,1 @@
+"""The schema of a recipe, its loading and its overrides; torch-free."""

@@ -1,0 +1,140 @@
+"""The schema of a pretrain recipe: every knob, its unit and its default, in one place."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe; keys it does not know are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """What is read from the dataset and how it is batched."""
+
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="films a step; the others are negatives")
+    max_sentences: Positive = Field(
+        12, description="sentences a report; longer reports are sampled anew each epoch"
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(1, description="processes that read films; 0 reads in line")
+    views: tuple[str, ...] = Field((), description="views to train on (PA, AP, ...); empty for all")
+
+
+class ImageSection(Section):
+    """The image tower and what it is shown."""
+
+    encoder: str = Field("small", description="small, or a torchvision network such as resnet50")
+    widths: tuple[Positive, ...] = Field(
+        (32, 64, 128, 192), min_length=1, description="channels of each stage of small"
+    )
+    blocks: Positive = Field(1, description="residual blocks in each stage of small")
+    layer: str = Field("", description="layer of a torchvision network to cut at; empty for its last map")
+    weights: str = Field(
+        "none", description="none, torchvision, or a .safetensors / .pth file of the encoder"
+    )
+    size: Annotated[int, Field(ge=32)] = Field(
+        224, description="side of the square shown to the encoder, pixels"
+    )
+    fit: Literal["pad", "crop"] = Field("pad", description="pad shows the whole film; crop fills the square")
+    mean: float = Field(0.5, description="subtracted from pixels in [0, 1]")
+    std: Annotated[float, Field(gt=0)] = Field(0.25, description="divides pixels after the mean")
+
+
+class TextSection(Section):
+    """The text tower and its tokenizer."""
+
+    encoder: str = Field("small", description="small, or a Hugging Face encoder by name or folder")
+    width: Positive = Field(192, description="model dimension of small")
+    layers: Positive = Field(2, description="transformer blocks of small")
+    heads: Positive = Field(4, description="attention heads of small")
+    dropout: Share = Field(0.1, description="probability in small")
+    max_tokens: Annotated[int, Field(ge=4)] = Field(
+        48, description="longest sentence, in tokens; longer ones are cut"
+    )
+    vocabulary_size: Annotated[int, Field(ge=100)] = Field(
+        4000, description="WordPiece tokens learned from the reports"
+    )
+    vocabulary: str = Field("", description="a WordPiece vocab.txt to use instead of learning one")
+
+
+class ProjectionSection(Section):
+    """The joint embedding."""
+
+    dim: Positive = Field(128, description="dimension of the joint embedding")
+    hidden_dim: Annotated[int, Field(ge=0)] = Field(
+        0, description="hidden layer of each projection; 0 for a linear map"
+    )
+
+
+class ScoreSection(Section):
+    """The score between a bag of regions and a bag of sentences, and its objective."""
+
+    expression: str = Field("lse+nl", description="term + term; `mmil pretrain --score` sets it")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        0.07, description="initial temperature of each term; it divides"
+    )
+    learn_temperature: bool = Field(True, description="train each term's logit scale, at most 100")
+    same_group: Literal["exclude", "positive"] = Field(
+        "exclude",
+        description="same-study and same-text pairs: left out, or further positives; never negatives",
+    )
+
+
+class AugmentSection(Section):
+    """Random changes of the films while training; films are never flipped, for sides matter."""
+
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(8.0, description="rotation, degrees either way")
+    shift: Share = Field(0.05, description="shift, share of the side either way")
+    scale: Share = Field(0.1, description="zoom, share either way")
+    brightness: Share = Field(0.15, description="added to pixels in [0, 1], either way")
+    contrast: Share = Field(0.2, description="contrast factor, share either way")
+
+
+class OptimSection(Section):
+    """How long and how fast."""
+
+    epochs: Positive = Field(30, description="passes over the training films")
+    lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak learning rate")
+    text_lr: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="peak of the text tower; null for lr"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="AdamW, on weights of two axes or more"
+    )
+    warmup: Share = Field(
+        0.05, description="share of the steps with rising learning rate; then a cosine to 0"
+    )
+    grad_clip: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="largest norm of the gradient; 0 for no limit"
+    )
+
+
+class RunSection(Section):
+    """Saving, validating and the machine."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="everything random follows from it")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of the encoders; auto is bf16 where the processor has it"
+    )
+    log_every: Positive = Field(10, description="steps between lines of the log")
+    save_every: Positive = Field(200, description="steps between saved states to resume from")
+    validate_every: Positive = Field(5, description="epochs between validations; the last one always")
+    validate_films: Positive = Field(1000, description="films of the validate split to use at most")
+
+
+class Recipe(Section):
+    """Everything that decides a pretrain run, but for the dataset."""
+
+    data: DataSection = DataSection()
+    image: ImageSection = ImageSection()
+    text: TextSection = TextSection()
+    projection: ProjectionSection = ProjectionSection()
+    score: ScoreSection = ScoreSection()
+    augment: AugmentSection = AugmentSection()
+    optim: OptimSection = OptimSection()
+    run: RunSection = RunSection()

@@ -1,0 +1,1 @@
+"""Encoders, critics, aggregators, scores and losses; flat arguments, no config, no files."""

@@ -1,0 +1,39 @@
+"""The two bags a score compares. Axis names used throughout the core:
+
+image     B, images of the batch            region    N, cells of the feature map, row by row
+report    R, reports of the batch           slot      M, sentence places of a report, padded
+sentence  U, distinct sentences             dim       D, the joint embedding
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionBag:
+    """Images as bags of regions.
+
+    Attributes:
+        features: region features, L2-normalised.
+        mask: True where the region shows film, False where it is padding.
+        grid: rows and columns of the region grid; rows x columns = region.
+    """
+
+    features: Float[Tensor, "image region dim"]
+    mask: Bool[Tensor, "image region"]
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceBag:
+    """Reports as bags of sentences, each distinct sentence held once.
+
+    Attributes:
+        features: features of the distinct sentences, L2-normalised.
+        index: for each report the rows of `features` that it holds; -1 pads.
+    """
+
+    features: Float[Tensor, "sentence dim"]
+    index: Int[Tensor, "report slot"]

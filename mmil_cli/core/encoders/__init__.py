@@ -1,0 +1,1 @@
+"""Image encoders give a feature map, text encoders a vector for each sentence."""

@@ -1,0 +1,78 @@
+"""Text encoders: one vector for each sentence."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+class SmallTransformer(nn.Module):
+    """A pre-norm transformer from scratch over WordPiece tokens, averaged over the real ones.
+
+    Args:
+        vocabulary_size: number of token ids.
+        width: model dimension.
+        num_layers: transformer blocks.
+        num_heads: attention heads.
+        max_tokens: longest sentence in tokens.
+        dropout: probability, in attention, feed-forward and embeddings.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        width: int = 256,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        max_tokens: int = 64,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary_size, width)
+        self.positions = nn.Embedding(max_tokens, width)
+        self.dropout = nn.Dropout(dropout)
+        layer = nn.TransformerEncoderLayer(
+            width, num_heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.output_channels = width
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        nn.init.normal_(self.positions.weight, std=0.02)
+
+    def forward(
+        self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
+    ) -> Float[Tensor, "sentence channel"]:
+        """Mean of the last layer over the tokens that are real (mask True); padding changes nothing."""
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.dropout(self.tokens(tokens) + self.positions(places))  # [U, T, C]
+        x = self.norm(self.blocks(x, src_key_padding_mask=~mask))
+        return masked_mean(x, mask)
+
+
+class HuggingFaceText(nn.Module):
+    """A Hugging Face encoder, averaged over the real tokens.
+
+    Args:
+        network: a model whose output has `last_hidden_state`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.output_channels = int(network.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def forward(
+        self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
+    ) -> Float[Tensor, "sentence channel"]:
+        """Mean of the last hidden state over the real tokens."""
+        hidden = self.network(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        return masked_mean(hidden, mask)
+
+
+def masked_mean(
+    x: Float[Tensor, "sentence token channel"], mask: Bool[Tensor, "sentence token"]
+) -> Float[Tensor, "sentence channel"]:
+    """Mean over real tokens; 0 for a sentence without any."""
+    weights = mask.unsqueeze(-1).to(x.dtype)
+    return (x * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

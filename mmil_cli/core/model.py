@@ -1,0 +1,92 @@
+"""The dual encoder: films to bags of regions, sentences to vectors, and the score between them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mmil_cli.core.bags import RegionBag
+from mmil_cli.core.scores import Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFeatures:
+    """What the image tower gives for a batch of films.
+
+    Attributes:
+        regions: projected regions, for scores.
+        pooled: mean of the encoder's own features over the film, before projection, for probes.
+    """
+
+    regions: RegionBag
+    pooled: Float[Tensor, "image channel"]
+
+
+class DualEncoder(nn.Module):
+    """Two towers with their projections, and a score.
+
+    Args:
+        image_encoder: film [B, 1, H, W] to feature map [B, C, rows, columns].
+        image_projection: C to D, L2-normalised.
+        text_encoder: token ids and mask [U, T] to [U, C'].
+        text_projection: C' to D, L2-normalised.
+        score: between the bags.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_encoder: nn.Module,
+        image_projection: nn.Module,
+        text_encoder: nn.Module,
+        text_projection: nn.Module,
+        score: Score,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.image_projection = image_projection
+        self.text_encoder = text_encoder
+        self.text_projection = text_projection
+        self.score = score
+
+    def encode_images(
+        self, films: Float[Tensor, "image 1 height width"], cover: Float[Tensor, "image 4"]
+    ) -> ImageFeatures:
+        """Regions of each film.
+
+        Args:
+            films: normalised pixels.
+            cover: where the film lies in the padded square: left, top, right, bottom in [0, 1].
+        """
+        feature_map = self.image_encoder(films)  # [B, C, rows, columns]
+        rows, columns = feature_map.shape[-2:]
+        features = feature_map.flatten(2).transpose(1, 2)  # [B, N, C]
+        mask = covered_regions(cover, rows, columns)
+        weights = (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+        return ImageFeatures(
+            regions=RegionBag(features=self.image_projection(features), mask=mask, grid=(rows, columns)),
+            pooled=(features.float() * weights).sum(dim=1),
+        )
+
+    def encode_sentences(
+        self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
+    ) -> Float[Tensor, "sentence dim"]:
+        """L2-normalised sentence features."""
+        return self.text_projection(self.text_encoder(tokens, mask))
+
+
+def covered_regions(cover: Float[Tensor, "image 4"], rows: int, columns: int) -> Bool[Tensor, "image region"]:
+    """True for the cells whose centre the film covers; the cell nearest the film's centre always is."""
+    left, top, right, bottom = cover.unbind(dim=1)
+    x = (torch.arange(columns, device=cover.device) + 0.5) / columns
+    y = (torch.arange(rows, device=cover.device) + 0.5) / rows
+    inside_x = _inside_or_nearest(x, left, right)  # [B, columns]
+    inside_y = _inside_or_nearest(y, top, bottom)  # [B, rows]
+    return (inside_y[:, :, None] & inside_x[:, None, :]).flatten(1)
+
+
+def _inside_or_nearest(centres: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    inside = (centres >= low[:, None]) & (centres <= high[:, None])
+    nearest = (centres[None, :] - (low + high)[:, None] / 2).abs().argmin(dim=1)
+    return inside | torch.nn.functional.one_hot(nearest, centres.shape[0]).bool()

@@ -1,0 +1,1 @@
+"""From films and reports to the dataset folder and back; torch-free."""

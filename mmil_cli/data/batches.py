@@ -1,0 +1,169 @@
+"""Batches of films and reports for training: which rows come when, and how they become tensors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmil_cli.data.dataset import Row, StudyDataset
+from mmil_cli.data.fit import Fit, fit_film
+from mmil_cli.data.tokenizer import SentenceTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B films with their reports; row b of each belongs to row b of the others.
+
+    Attributes:
+        films: uint8 [B, size, size].
+        cover: where each film lies in its square [B, 4], as `FittedFilm.cover`.
+        tokens: ids of the distinct sentences [U, T].
+        token_mask: True for real tokens [U, T].
+        sentence_index: distinct sentences of each report [B, M], -1 pads.
+        study: a number for each study [B].
+        text: a number for each distinct normalised report [B].
+    """
+
+    films: Tensor
+    cover: Tensor
+    tokens: Tensor
+    token_mask: Tensor
+    sentence_index: Tensor
+    study: Tensor
+    text: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory, so that it travels to a GPU while it computes."""
+        return Batch(**{name: value.pin_memory() for name, value in vars(self).items()})
+
+
+def epoch_order(num_rows: int, *, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch: a pure function of seed and epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(num_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Which rows make up each step of a run; the last, incomplete batch of an epoch is left out.
+
+    Attributes:
+        rows: dataset rows to draw from.
+        batch_size: rows a step.
+        epochs: passes over the rows.
+        seed: of the order.
+    """
+
+    rows: np.ndarray
+    batch_size: int
+    epochs: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Complete batches in an epoch."""
+        return len(self.rows) // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def from_step(self, first: int) -> "StepSampler":
+        """The batches from a step on, for a loader to read."""
+        return StepSampler(self, first)
+
+
+@dataclass(frozen=True)
+class StepSampler:
+    """Batches of (step, row) pairs, so that reading a row may depend on the step and on nothing else."""
+
+    schedule: Schedule
+    first: int
+
+    def __len__(self) -> int:
+        return self.schedule.num_steps - self.first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        plan, step = self.schedule, self.first
+        while step < plan.num_steps:
+            epoch, place = divmod(step, plan.steps_per_epoch)
+            order = plan.rows[epoch_order(len(plan.rows), seed=plan.seed, epoch=epoch)]
+            for start in range(place, plan.steps_per_epoch):
+                rows = order[start * plan.batch_size : (start + 1) * plan.batch_size]
+                yield [(step, int(row)) for row in rows]
+                step += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One film with the sentences drawn from its report."""
+
+    row: Row
+    pixels: np.ndarray
+    cover: tuple[float, float, float, float]
+    sentences: tuple[str, ...]
+
+
+class PairReader(torch.utils.data.Dataset[Sample]):
+    """Reads (step, row) pairs; of more than `max_sentences` sentences some are drawn by seed, step and row."""
+
+    def __init__(self, dataset: StudyDataset, *, size: int, fit: Fit, max_sentences: int, seed: int) -> None:
+        self.dataset = dataset
+        self.size = size
+        self.fit: Fit = fit
+        self.max_sentences = max_sentences
+        self.seed = seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        step, index = key
+        row = self.dataset.row(index)
+        fitted = fit_film(self.dataset.pixels(index), size=self.size, fit=self.fit)
+        sentences = row.sentences
+        if len(sentences) > self.max_sentences:
+            chosen = np.random.default_rng([self.seed, step, index]).permutation(len(sentences))
+            sentences = tuple(sentences[i] for i in sorted(chosen[: self.max_sentences]))
+        return Sample(row=row, pixels=fitted.pixels, cover=fitted.cover, sentences=sentences)
+
+
+class Collate:
+    """Makes a batch of samples; each distinct sentence is tokenised, and later encoded, once."""
+
+    def __init__(self, tokenizer: SentenceTokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Tensors of the samples, in their order."""
+        distinct, index = number_sentences([sample.sentences for sample in samples])
+        tokens, mask = self.tokenizer(distinct)
+        return Batch(
+            films=torch.from_numpy(np.stack([sample.pixels for sample in samples])),
+            cover=torch.tensor([sample.cover for sample in samples]),
+            tokens=torch.from_numpy(tokens),
+            token_mask=torch.from_numpy(mask),
+            sentence_index=torch.from_numpy(index),
+            study=number_values([sample.row.study_id for sample in samples]),
+            text=number_values([sample.row.text_key for sample in samples]),
+        )
+
+
+def number_sentences(reports: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
+    """The distinct sentences of some reports, and each report as rows of that list [R, M], padded with -1."""
+    numbers: dict[str, int] = {}
+    longest = max((len(report) for report in reports), default=0)
+    index = np.full((len(reports), longest), -1, np.int64)
+    for report_index, report in enumerate(reports):
+        for slot, sentence in enumerate(report):
+            index[report_index, slot] = numbers.setdefault(sentence, len(numbers))
+    return list(numbers), index
+
+
+def number_values(values: Sequence[str]) -> Tensor:
+    """Equal values get equal numbers [B]."""
+    numbers: dict[str, int] = {}
+    return torch.tensor([numbers.setdefault(value, len(numbers)) for value in values])

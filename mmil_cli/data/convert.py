@@ -1,0 +1,113 @@
+"""One record into what the dataset keeps of it: the work of one worker process, without any Arrow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmil_cli.data.film import normalise_view
+from mmil_cli.data.geometry import Affine
+from mmil_cli.data.images import read_film, resize_film
+from mmil_cli.data.manifest import Record, RecordReason
+from mmil_cli.data.pixels import Encoding, encode
+from mmil_cli.data.reasons import Reason
+from mmil_cli.data.reports import Section, normalise, parse_report, report_sentences
+from mmil_cli.errors import RejectedRecord
+
+_NO_TEXT = frozenset({"nan", "none", "null", "n/a", "na", "<na>"})
+"""What other programs write for an empty cell."""
+
+_LFS_POINTER = "version https://git-lfs.github.com/"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A record with its film and report read.
+
+    Attributes:
+        image: the stored film, encoded; `height` x `width` pixels.
+        text_key: equal for reports that say the same words.
+        to_source: stored pixel coordinates to those of the original film.
+    """
+
+    record: Record
+    image: bytes
+    height: int
+    width: int
+    source_height: int
+    source_width: int
+    spacing_mm: tuple[float, float] | None
+    to_source: Affine
+    view: str
+    sections: tuple[Section, ...]
+    sentences: tuple[str, ...]
+    text_key: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A record left out, and why."""
+
+    record: Record
+    reason: str
+    detail: str
+
+
+def convert(record: Record, *, side: int, encoding: Encoding) -> Example | Rejection:
+    """Read, shrink and encode the film, cut the report into sentences; a fault of the record rejects it."""
+    try:
+        return _convert(record, side, encoding)
+    except RejectedRecord as fault:
+        return Rejection(record, str(fault.reason), fault.detail)
+
+
+def _convert(record: Record, side: int, encoding: Encoding) -> Example:
+    if record.split is None:
+        raise RejectedRecord(
+            RecordReason.MISSING_SPLIT, "the source names a split for others but not for this"
+        )
+    sections = tuple(parse_report(_report(record)))
+    sentences = tuple(report_sentences(sections))
+    if not sentences:
+        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report has no sentence that describes the film")
+    if record.image is None:
+        raise RejectedRecord(Reason.MISSING_FILE, "the row names no image")
+    film = read_film(record.image)
+    stored = resize_film(film, side=side)
+    return Example(
+        record=record,
+        image=encode(stored.pixels, encoding),
+        height=stored.pixels.shape[0],
+        width=stored.pixels.shape[1],
+        source_height=film.pixels.shape[0],
+        source_width=film.pixels.shape[1],
+        spacing_mm=film.spacing_mm,
+        to_source=stored.to_source,
+        view=normalise_view(record.view) or film.view or "",
+        sections=sections,
+        sentences=sentences,
+        text_key="\n".join(normalise(sentence) for sentence in sentences),
+    )
+
+
+def _report(record: Record) -> str:
+    if record.report is None and record.report_path is None:
+        raise RejectedRecord(RecordReason.MISSING_REPORT, "the row names no report")
+    text = record.report if record.report is not None else _read_text(record.report_path)
+    if text.startswith(_LFS_POINTER):
+        raise RejectedRecord(RecordReason.LFS_POINTER, "the report is a Git LFS pointer; run git lfs pull")
+    return "" if text.strip().casefold() in _NO_TEXT else text
+
+
+def _read_text(path: Path | None) -> str:
+    assert path is not None
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as fault:
+        raise RejectedRecord(RecordReason.MISSING_REPORT, f"{path.name} does not exist") from fault
+    except OSError as fault:
+        raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{path.name}: {fault.strerror}") from fault
+    if b"\0" in content:
+        raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{path.name} is not a text file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")

@@ -1,0 +1,106 @@
+"""The stored values of a DICOM dataset: checked first, then decoded by the one decoder of its syntax."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import (
+    UID,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
+
+from mmil_cli.data.checks import refuse_large
+from mmil_cli.data.codestream import is_complete, read_codestream
+from mmil_cli.data.reasons import Reason, rejected
+
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_SELF_DESCRIBED = frozenset(JPEG2000TransferSyntaxes + JPEGLSTransferSyntaxes)
+_CODESTREAMS = _SELF_DESCRIBED | frozenset(JPEGTransferSyntaxes)
+_FASTEST = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
+    **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
+}
+"""Against GDCM, 5 times faster for JPEG and up to twice for the others, and stricter with damaged data."""
+
+Codes = NDArray[np.generic]
+
+
+def decode_frame(header: Dataset, path: Path) -> Codes:
+    """Decode the only frame: [H, W] or, in colour, [H, W, 3], in the type of its allocated bits.
+
+    Bits above those stored are left as they are (see `value_bits`). Colour comes as RGB.
+
+    Raises:
+        RejectedRecord: the pixel data is too large, cut off, or in a form that no decoder here reads.
+    """
+    refuse_large(path, width=int(header.Columns), height=int(header.Rows))
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        _check_codestream(header, syntax, path)
+    else:
+        _check_length(header, path)
+    wide = int(header.BitsAllocated) > 16
+    options: dict[str, Any] = {} if syntax in _SELF_DESCRIBED else {"correct_unused_bits": wide}
+    try:
+        pixels = pixel_array(header, decoding_plugin=_FASTEST.get(syntax, ""), view_only=True, **options)
+    except NotImplementedError as fault:
+        raise rejected(
+            Reason.UNSUPPORTED_SYNTAX, path, f"no decoder here reads its form ({syntax.name})"
+        ) from fault
+    return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def value_bits(header: Dataset, codes: Codes) -> tuple[int, int]:
+    """(shift, bits): where the value lies within each code.
+
+    The other bits of a word may hold anything, such as old overlays. JPEG-LS and JPEG 2000 state their own
+    depth, which the decoder has used: there all bits count, even if the header declares fewer.
+    """
+    syntax = header.file_meta.TransferSyntaxUID
+    allocated, stored = codes.dtype.itemsize * 8, int(header.BitsStored)
+    if syntax in _SELF_DESCRIBED:
+        return 0, allocated
+    placed = not syntax.is_encapsulated or syntax == RLELossless
+    high_bit = int(header.get("HighBit") or 0)
+    shift = high_bit + 1 - stored if placed and stored <= high_bit + 1 <= allocated else 0
+    return shift, min(stored, allocated)
+
+
+def _check_length(header: Dataset, path: Path) -> None:
+    if "PixelData" not in header:
+        return
+    held, expected = len(header.PixelData), get_expected_length(header)
+    if held < expected:
+        raise rejected(
+            Reason.TRUNCATED, path, f"is cut off: it holds {held} of {expected} bytes of pixel data"
+        )
+
+
+def _check_codestream(header: Dataset, syntax: UID, path: Path) -> None:
+    """Refuse what decoders would fill up, choke on or take all memory for."""
+    data = get_frame(header.PixelData, 0, number_of_frames=1)
+    stream = read_codestream(data) if syntax in _CODESTREAMS else None
+    if stream is None:
+        return
+    if not is_complete(data):
+        raise rejected(Reason.TRUNCATED, path, f"is cut off: its pixel data ({syntax.name}) has no end")
+    if (stream.height, stream.width) != (header.Rows, header.Columns):
+        raise rejected(
+            Reason.UNREADABLE, path, "declares one size in its header and another in its pixel data"
+        )
+    if stream.bits > 8 and _FASTEST.get(syntax) == "pillow":
+        raise rejected(
+            Reason.UNSUPPORTED_SYNTAX, path, f"{stream.bits}-bit {syntax.name} is read by no decoder here"
+        )

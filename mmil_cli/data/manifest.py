@@ -1,0 +1,131 @@
+"""What a source lists before a single film is read: one record an image, checked as a whole."""
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mmil_cli.errors import DataError, listing
+
+
+class RecordReason(StrEnum):
+    """Why a record is left out although its film may be fine; reasons of the film itself are `Reason`."""
+
+    MISSING_REPORT = "missing-report"
+    UNREADABLE_REPORT = "unreadable-report"
+    LFS_POINTER = "lfs-pointer"
+    EMPTY_REPORT = "empty-report"
+    MISSING_SPLIT = "missing-split"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image of a source, with what belongs to it.
+
+    Attributes:
+        image: the film; None where the source names none.
+        image_id, study_id, patient_id: as the source's own tables or paths carry them, never empty.
+        split: "train", "validate", "test" or a name of the source's own; None where it names none.
+        view: as the source writes it; None leaves it to the DICOM header.
+        report: the text; None where it lies in `report_path`.
+        labels: 1, 0, -1 (uncertain) or None (missing), in the order of `Manifest.label_names`.
+    """
+
+    image: Path | None
+    image_id: str
+    study_id: str
+    patient_id: str
+    split: str | None = None
+    view: str | None = None
+    report: str | None = None
+    report_path: Path | None = None
+    labels: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All records of a source in a fixed order.
+
+    Attributes:
+        kind: the source's name, `mimic` or `table`.
+        root: the folder that paths are told relative to.
+        options: what was asked of the source; part of what makes two datasets the same.
+        notes: sentences the user should read: what was not there, what was taken for a label.
+    """
+
+    kind: str
+    root: Path
+    records: tuple[Record, ...]
+    label_names: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """A path as told from the source's root, with forward slashes; never the place of the root itself."""
+    return Path(os.path.relpath(path.absolute(), root.absolute())).as_posix()
+
+
+def fingerprint(manifest: Manifest) -> str:
+    """SHA-256 of all records and the sizes and times of their files: equal while the source is unchanged."""
+    digest = hashlib.sha256(json.dumps(manifest.label_names).encode())
+    for record in manifest.records:
+        files = [_file_state(path, manifest.root) for path in (record.image, record.report_path)]
+        told = [getattr(record, name) for name in _TOLD]
+        digest.update(json.dumps([files, told]).encode())
+    return digest.hexdigest()
+
+
+_TOLD = ("image_id", "study_id", "patient_id", "split", "view", "report", "labels")
+
+
+def _file_state(path: Path | None, root: Path) -> list[str | int] | None:
+    if path is None:
+        return None
+    try:
+        state = path.stat()
+    except OSError:
+        return [relative_path(path, root)]
+    return [relative_path(path, root), state.st_size, state.st_mtime_ns]
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Refuse a source that contradicts itself, with all its faults in one message.
+
+    Raises:
+        DataError: no record at all, image ids that occur twice, or patients in two splits.
+    """
+    if not manifest.records:
+        raise DataError(
+            f"{manifest.root} lists no image; check the path, or that the archive was unpacked there"
+        )
+    problems = [*_duplicate_ids(manifest.records), *_patients_in_two_splits(manifest.records)]
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _duplicate_ids(records: Iterable[Record]) -> Iterator[str]:
+    counts = Counter(record.image_id for record in records)
+    twice = [image_id for image_id, count in counts.items() if count > 1]
+    if twice:
+        yield (
+            f"{len(twice)} image ids occur more than once ({listing(twice)}); each image needs its own: "
+            "remove repeated rows, or name a column of unique ids with --column image_id=NAME"
+        )
+
+
+def _patients_in_two_splits(records: Iterable[Record]) -> Iterator[str]:
+    splits: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.split is not None:
+            splits[record.patient_id].add(record.split)
+    torn = [f"{patient} ({', '.join(sorted(names))})" for patient, names in splits.items() if len(names) > 1]
+    if torn:
+        yield (
+            f"{len(torn)} patients are in more than one split ({listing(torn)}); all images of a patient "
+            "must be in one split: mend the split column, or leave it out to have patients split by their ids"
+        )

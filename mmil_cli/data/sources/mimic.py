@@ -1,0 +1,156 @@
+"""A MIMIC-CXR-like tree: files/p10/p10000032/s50414267/<image>.dcm, the report s50414267.txt beside it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmil_cli.data.manifest import Manifest, Record
+from mmil_cli.data.sources.options import SourceOptions
+from mmil_cli.data.splits import normalise_split
+from mmil_cli.data.tables import parse_labels, read_table
+from mmil_cli.errors import DataError, UsageError
+
+_TABLE_NAME = re.compile(r"mimic-cxr-[\d.]+-(?P<kind>split|metadata|chexpert|negbio)\.csv(?:\.gz)?")
+_FILM_SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
+"""In the order of preference, where a film is there in several forms."""
+
+_WHERE = (
+    "the reports come only with the DICOM release (MIMIC-CXR), "
+    "the CSVs only with the JPG release (MIMIC-CXR-JPG)"
+)
+
+
+def is_tree(folder: Path) -> bool:
+    """Whether a folder looks like the root of such a tree, or like its `files`."""
+    return any(part.is_dir() for part in _files(folder).glob("p1*"))
+
+
+def find(path: Path, options: SourceOptions) -> Manifest:
+    """The films on disk, with the split, view and labels that the CSVs tell of them.
+
+    Ids are those of the CSVs: the subject and study numbers without their letters, the image's file name.
+
+    Raises:
+        UsageError: an option is not one of a tree.
+        DataError: no report at all, no CSV where they were said to be, or a CSV that cannot be used.
+    """
+    if options.columns or options.root or options.labels is not None:
+        raise UsageError("--column, --labels and --root belong to a table; a MIMIC-CXR tree has fixed names")
+    tables = _tables(path, options.tables)
+    known = _read_tables(tables)
+    reports = _files(options.reports) if options.reports else _files(path)
+    films = list(_films(_files(path)))
+    if films and not any(_report(film, reports).is_file() for film in films):
+        raise DataError(f"no report (such as {_report(films[0], reports)}) lies beside any study; {_WHERE}: "
+                        "unpack mimic-cxr-reports.zip, and name its folder with --reports")  # fmt: skip
+    records = tuple(_record(film, _report(film, reports), known) for film in films)
+    return Manifest(
+        "mimic", path.absolute(), records, known.label_names, (), tuple(_notes(tables, known, records))
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the CSVs say: split and view by image, labels by study."""
+
+    splits: dict[str, str]
+    views: dict[str, str]
+    labels: dict[str, tuple[int | None, ...]]
+    label_names: tuple[str, ...]
+
+
+def _files(folder: Path) -> Path:
+    return folder / "files" if (folder / "files").is_dir() else folder
+
+
+def _films(files: Path) -> Iterator[Path]:
+    """One path a film, in the order of subjects, studies and file names."""
+    for study in sorted(files.glob("p1*/p*/s*")):
+        if not study.is_dir():
+            continue
+        films: dict[str, Path] = {}
+        for film in sorted(study.iterdir(), key=_preference):
+            if film.suffix.lower() in _FILM_SUFFIXES:
+                films.setdefault(film.stem, film)
+        yield from (films[name] for name in sorted(films))
+
+
+def _preference(film: Path) -> int:
+    suffix = film.suffix.lower()
+    return _FILM_SUFFIXES.index(suffix) if suffix in _FILM_SUFFIXES else len(_FILM_SUFFIXES)
+
+
+def _report(film: Path, reports: Path) -> Path:
+    group, subject, study = film.parts[-4:-1]
+    return reports / group / subject / f"{study}.txt"
+
+
+def _record(film: Path, report: Path, known: _Known) -> Record:
+    study_id, patient_id = film.parent.name[1:], film.parent.parent.name[1:]
+    return Record(
+        image=film,
+        image_id=film.stem,
+        study_id=study_id,
+        patient_id=patient_id,
+        split=known.splits.get(film.stem),
+        view=known.views.get(film.stem),
+        report_path=report,
+        labels=known.labels.get(study_id, (None,) * len(known.label_names)),
+    )
+
+
+def _tables(path: Path, folder: Path | None) -> dict[str, Path]:
+    """The newest CSV of each kind, in the folder asked for or beside the films."""
+    places = [folder] if folder else [path, path.parent] if path.name == "files" else [path]
+    found = {
+        match["kind"]: file
+        for place in places
+        if place.is_dir()
+        for file in sorted(place.iterdir())
+        if (match := _TABLE_NAME.fullmatch(file.name))
+    }
+    if folder and not found:
+        raise DataError(f"{folder} holds no CSV such as mimic-cxr-2.0.0-split.csv.gz; {_WHERE}")
+    return found
+
+
+def _read_tables(tables: dict[str, Path]) -> _Known:
+    labels, names = _read_labels(tables.get("chexpert") or tables.get("negbio"))
+    splits = _read_column(tables.get("split"), "split")
+    return _Known(
+        splits={image: name for image, text in splits.items() if (name := normalise_split(text))},
+        views={
+            image: text
+            for image, text in _read_column(tables.get("metadata"), "ViewPosition").items()
+            if text
+        },
+        labels=labels,
+        label_names=names,
+    )
+
+
+def _read_column(path: Path | None, column: str) -> dict[str, str]:
+    if path is None:
+        return {}
+    table = read_table(path)
+    return dict(zip(table.column("dicom_id"), table.column(column), strict=True))
+
+
+def _read_labels(path: Path | None) -> tuple[dict[str, tuple[int | None, ...]], tuple[str, ...]]:
+    if path is None:
+        return {}, ()
+    table = read_table(path)
+    studies = table.column("study_id")
+    names = tuple(name for name in table.columns if name not in ("subject_id", "study_id"))
+    values = [parse_labels(table.column(name), column=name, path=path) for name in names]
+    return dict(zip(studies, zip(*values, strict=True), strict=True)), names
+
+
+def _notes(tables: dict[str, Path], known: _Known, records: tuple[Record, ...]) -> Iterator[str]:
+    if "split" not in tables:
+        yield f"no split table: patients are split by their ids; {_WHERE} (--tables names their folder)"
+    elif gone := len(known.splits.keys() - {record.image_id for record in records}):
+        yield f"{gone} images of {tables['split'].name} are not on disk"
+    if not known.label_names:
+        yield "no label table (mimic-cxr-2.0.0-chexpert.csv.gz): the dataset carries no labels"

@@ -1,0 +1,153 @@
+"""A plain table, CSV or JSON Lines: one row an image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmil_cli.data.manifest import Manifest, Record
+from mmil_cli.data.sources.options import SourceOptions
+from mmil_cli.data.splits import normalise_split
+from mmil_cli.data.tables import Table, is_label, parse_labels, read_table
+from mmil_cli.errors import UsageError, listing, nearest
+
+FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id", "view", "split")
+"""What a column can be; `image` and one of `report` and `report_path` are needed."""
+
+_NEARLY_LABELS = 0.9
+
+
+def find(path: Path, options: SourceOptions) -> Manifest:
+    """The records of a table.
+
+    A missing or blank id falls back: image_id to the file name without its suffix, study_id to image_id,
+    patient_id to study_id.
+
+    Raises:
+        UsageError: a needed or named column is not there, or an option is not one of a table.
+        DataError: the table cannot be read, or a named label column holds anything but labels.
+    """
+    if options.tables or options.reports:
+        raise UsageError("--tables and --reports belong to a MIMIC-CXR tree; a table names its own files")
+    table = read_table(path)
+    columns = _columns(table, options.columns)
+    labels, notes = _label_columns(table, columns, options.labels)
+    values = [parse_labels(table.column(name), column=name, path=path) for name in labels]
+    rows = _Rows(table, columns, (options.root or path.parent).absolute())
+    label_rows = list(zip(*values, strict=True)) or [()] * len(table.rows)
+    records = tuple(rows.record(number, label_rows[number]) for number in range(len(table.rows)))
+    asked = (
+        *((f"column {field}", name) for field, name in sorted(columns.items())),
+        ("labels", ",".join(labels)),
+    )
+    return Manifest(
+        "table",
+        rows.root,
+        records,
+        tuple(labels),
+        asked,
+        (*notes, *_id_notes(table, columns, options.columns)),
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Reads fields out of the rows of a table."""
+
+    table: Table
+    columns: Mapping[str, str]
+    root: Path
+
+    def record(self, number: int, labels: tuple[int | None, ...]) -> Record:
+        image = self._path(number, "image")
+        image_id = self._text(number, "image_id") or (image.stem if image else f"row-{number + 1}")
+        study_id = self._text(number, "study_id") or image_id
+        return Record(
+            image=image,
+            image_id=image_id,
+            study_id=study_id,
+            patient_id=self._text(number, "patient_id") or study_id,
+            split=normalise_split(self._text(number, "split")),
+            view=self._text(number, "view") or None,
+            report=self._text(number, "report") if "report" in self.columns else None,
+            report_path=None if "report" in self.columns else self._path(number, "report_path"),
+            labels=labels,
+        )
+
+    def _text(self, number: int, field: str) -> str:
+        if field not in self.columns:
+            return ""
+        return self.table.rows[number][self.table.place(self.columns[field])].strip()
+
+    def _path(self, number: int, field: str) -> Path | None:
+        text = self._text(number, field)
+        return self.root / text if text else None
+
+
+def _columns(table: Table, asked: Mapping[str, str]) -> dict[str, str]:
+    """Which column holds each field: as asked, else the column of the field's own name."""
+    for field, name in asked.items():
+        if field not in FIELDS:
+            raise UsageError(f"--column {field}={name}: {field!r} is no field{nearest(field, FIELDS)}; "
+                             f"fields: {', '.join(FIELDS)}")  # fmt: skip
+        if name not in table.columns:
+            raise UsageError(f"--column {field}={name}: {_without(table, name)}")
+    if "report" in asked and "report_path" in asked:
+        raise UsageError("--column names both report and report_path; a report comes from one of them")
+    columns = {field: field for field in FIELDS if field in table.columns} | dict(asked)
+    if "report_path" in asked:
+        columns.pop("report", None)
+    if "image" not in columns:
+        raise UsageError(
+            f"{_without(table, 'image')}; say which one holds the films with --column image=NAME"
+        )
+    if not {"report", "report_path"} & set(columns):
+        raise UsageError(
+            f"{_without(table, 'report')}; say which one holds the reports with --column report=NAME "
+            "(the text) or --column report_path=NAME (a file)"
+        )
+    return columns
+
+
+def _without(table: Table, name: str) -> str:
+    near = nearest(name, table.columns)
+    return f"{table.path.name} has no column {name!r}{near}; it has: {listing(table.columns, 20)}"
+
+
+def _label_columns(
+    table: Table, columns: Mapping[str, str], asked: tuple[str, ...] | None
+) -> tuple[list[str], list[str]]:
+    """The label columns, and what to tell of those that were left alone."""
+    if asked is not None:
+        unknown = [name for name in asked if name not in table.columns]
+        if unknown:
+            raise UsageError(f"--labels: {_without(table, unknown[0])}")
+        return list(asked), []
+    others = [name for name in table.columns if name not in columns.values()]
+    shares = {name: _label_share(table.column(name)) for name in others}
+    notes = [
+        f"column {name!r} holds mostly labels but other values too, and is not taken for one; "
+        f"name it with --labels to be told which"
+        for name, share in shares.items()
+        if _NEARLY_LABELS <= share < 1
+    ]
+    return [name for name, share in shares.items() if share == 1], notes
+
+
+def _label_share(values: list[str]) -> float:
+    """Share of label values among the cells that are filled; 0 when none is."""
+    filled = [text for text in values if text.strip()]
+    return sum(is_label(text) for text in filled) / len(filled) if filled else 0.0
+
+
+def _id_notes(table: Table, columns: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
+    notes = []
+    if "patient_id" not in columns:
+        near = nearest("patient_id", table.columns)
+        instead = "studies" if "study_id" in columns else "images"
+        notes.append(f"no column 'patient_id'{near}; {instead} count as patients: name one with --column "
+                     "patient_id=NAME where a patient has several")  # fmt: skip
+    elif blank := sum(not text.strip() for text in table.column(columns["patient_id"])):
+        notes.append(f"{blank} rows have no patient id and count as patients of their own")
+    if "report" in columns and "report_path" in columns and "report" not in asked:
+        notes.append("columns 'report' and 'report_path' are both there; the text of 'report' is used")
+    return notes

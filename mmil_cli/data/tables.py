@@ -1,0 +1,145 @@
+"""CSV and JSON Lines tables as columns and rows of text, gzipped or not."""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO, cast
+
+from mmil_cli.errors import DataError, listing, nearest
+
+CSV_SUFFIXES = (".csv", ".csv.gz")
+JSON_LINES_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+TABLE_SUFFIXES = CSV_SUFFIXES + JSON_LINES_SUFFIXES
+
+_LABELS = {"": None, "nan": None, "1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
+LABEL_VALUES = "1 (present), 0 (absent), -1 (uncertain) or blank (missing)"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in memory; every row has one text for every column, blank where there is nothing."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column."""
+        place = self.place(name)
+        return [row[place] for row in self.rows]
+
+    def place(self, name: str) -> int:
+        """Where a column stands.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        if name not in self.columns:
+            near = nearest(name, self.columns)
+            raise DataError(
+                f"{self.path.name} has no column {name!r}{near}; it has: {listing(self.columns, 20)}"
+            )
+        return self.columns.index(name)
+
+
+def read_table(path: Path) -> Table:
+    """Read a table by its suffix.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8, has no or repeated columns, or broken rows.
+    """
+    with _opened(path) as handle:
+        if path.name.lower().endswith(JSON_LINES_SUFFIXES):
+            return _read_json_lines(path, handle)
+        return _read_csv(path, handle)
+
+
+def is_label(text: str) -> bool:
+    """Whether a cell holds one of the label values."""
+    return text.strip().lower() in _LABELS
+
+
+def parse_labels(values: Sequence[str], *, column: str, path: Path) -> list[int | None]:
+    """A column of labels as 1, 0, -1 or None.
+
+    Raises:
+        DataError: values other than those; says which, in how many rows, and what is allowed.
+    """
+    bad = [(number, text) for number, text in enumerate(values, start=1) if not is_label(text)]
+    if bad:
+        found = listing(sorted({repr(text) for _, text in bad}))
+        raise DataError(
+            f"{path.name}: label column {column!r} holds {found} in {len(bad)} rows, "
+            f"first in row {bad[0][0]}; a label is {LABEL_VALUES}"
+        )
+    return [_LABELS[text.strip().lower()] for text in values]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """The table as text; every way in which reading fails becomes one sentence."""
+    try:
+        opening = gzip.open if path.suffix == ".gz" else open
+        with opening(path, "rt", encoding="utf-8-sig", newline="") as handle:
+            yield cast(TextIO, handle)
+    except UnicodeDecodeError as fault:
+        raise DataError(f"{path} is not UTF-8 text ({fault.reason}); save it as UTF-8") from fault
+    except (OSError, EOFError) as fault:
+        raise DataError(f"{path} cannot be read: {fault}") from fault
+
+
+def _read_csv(path: Path, handle: TextIO) -> Table:
+    reader = csv.reader(handle)
+    try:
+        lines = [line for line in reader if line]
+    except csv.Error as fault:
+        raise DataError(
+            f"{path} is not a table of comma-separated values (line {reader.line_num}: {fault})"
+        ) from fault
+    if not lines:
+        raise DataError(f"{path} is empty; the first line must name the columns")
+    columns = [name.strip() for name in lines[0]]
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path} names columns more than once: {listing(repeated)}; give each its own name")
+    _check_widths(path, lines)
+    return Table(path, tuple(columns), tuple(tuple(line) for line in lines[1:]))
+
+
+def _check_widths(path: Path, lines: list[list[str]]) -> None:
+    width = len(lines[0])
+    bad = [f"row {number} has {len(line)}" for number, line in enumerate(lines) if len(line) != width]
+    if bad:
+        raise DataError(
+            f"{path}: the header has {width} columns but {listing(bad)}; quote texts that hold commas"
+        )
+
+
+def _read_json_lines(path: Path, handle: TextIO) -> Table:
+    objects, bad = [], []
+    for number, line in enumerate((line for line in handle if line.strip()), start=1):
+        parsed = _parse_object(line)
+        if parsed is None:
+            bad.append(str(number))
+        else:
+            objects.append(parsed)
+    if bad:
+        raise DataError(
+            f"{path}: rows {listing(bad)} are no JSON objects with plain values; write one object a line"
+        )
+    columns = tuple(dict.fromkeys(name for row in objects for name in row))
+    return Table(path, columns, tuple(tuple(row.get(name, "") for name in columns) for row in objects))
+
+
+def _parse_object(line: str) -> dict[str, str] | None:
+    try:
+        parsed = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(parsed, dict) or any(isinstance(value, (dict, list)) for value in parsed.values()):
+        return None
+    return {name: "" if value is None else str(value) for name, value in parsed.items()}

@@ -1,0 +1,1 @@
+"""Classification, retrieval and grounding metrics: arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""Generated chest studies with known truth; never clinical."""

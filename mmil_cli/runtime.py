@@ -1,0 +1,81 @@
+"""The machine: device, precision, threads, and the versions that a result depends on."""
+
+import os
+import platform
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmil_cli.errors import UsageError
+
+if TYPE_CHECKING:  # torch takes seconds to import, and commands such as preprocess never need it
+    import torch
+
+
+def pick_device(name: str = "auto") -> "torch.device":
+    """The device to run on: `auto` takes CUDA where it works, else the CPU.
+
+    Raises:
+        UsageError: the named device does not exist here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"no device {name!r} on this machine; use auto, cpu or cuda") from error
+    return device
+
+
+def has_fast_bfloat16(device: "torch.device") -> bool:
+    """Whether bf16 is faster than fp32 there: any recent GPU, or a CPU with AMX."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+def autocast(device: "torch.device", precision: str) -> "AbstractContextManager[object]":
+    """Runs encoders in the precision of the recipe: fp32, bf16, or auto."""
+    import torch
+
+    enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def num_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """What a result may depend on, without anything that names the machine."""
+    packages = ("mmil", "torch", "torchvision", "numpy", "tokenizers", "transformers")
+    found = {name: metadata.version(name) for name in packages if _is_installed(name)}
+    return {"python": platform.python_version(), "platform": sys.platform, **found}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, or None where mmil was installed from a package."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    result = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or None
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""Which findings of a dataset are meant, by whatever spelling, and what an uncertain label counts as."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+
+from mmil_cli.config.prompts import finding_key
+from mmil_cli.errors import UsageError, nearest
+
+Value = TypeVar("Value")
+
+
+class Uncertain(StrEnum):
+    """What the label -1 (uncertain) counts as."""
+
+    IGNORE = "ignore"
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+_COUNTS_AS = {Uncertain.IGNORE: np.nan, Uncertain.POSITIVE: 1.0, Uncertain.NEGATIVE: 0.0}
+
+
+def pick_findings(known: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The asked findings as the dataset spells them; all of them for None.
+
+    Raises:
+        UsageError: there are no labels, or none of an asked finding.
+    """
+    if not known:
+        raise UsageError(
+            "this dataset has no labels, so there is nothing to classify; run mmil preprocess on a source "
+            "that has label columns"
+        )
+    if asked is None:
+        return tuple(known)
+    return tuple(dict.fromkeys(_match(name, known) for name in asked))
+
+
+def matching(values: Mapping[str, Value], names: Sequence[str]) -> dict[str, Value]:
+    """The values whose key is one of the names in any spelling, under the names' own."""
+    by_key = {finding_key(name): value for name, value in values.items()}
+    return {name: by_key[finding_key(name)] for name in names if finding_key(name) in by_key}
+
+
+def resolve_uncertain(labels: np.ndarray, uncertain: Uncertain) -> np.ndarray:
+    """Labels with 0, 1 and NaN (missing) only."""
+    return np.where(labels == -1, np.float32(_COUNTS_AS[uncertain]), labels)
+
+
+def _match(name: str, known: Sequence[str]) -> str:
+    found = next((finding for finding in known if finding_key(finding) == finding_key(name)), None)
+    if found is None:
+        raise UsageError(
+            f"--findings: no labels of {name!r}{nearest(name, known)}; there are: {', '.join(known)}"
+        )
+    return found

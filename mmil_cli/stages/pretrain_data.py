@@ -1,0 +1,91 @@
+"""What a pretrain run reads: which rows make up its steps, and the tokenizer of its reports."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from mmil_cli.build import build_tokenizer
+from mmil_cli.config.recipe import Recipe, TextSection
+from mmil_cli.data.batches import Schedule
+from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.tokenizer import SentenceTokenizer, read_tokenizer
+from mmil_cli.errors import UsageError
+from mmil_cli.files import recover_folder, replace_folder
+
+MOST_UNKNOWN = 0.5
+SENTENCES_CHECKED = 2000
+
+
+def plan_batches(dataset: StudyDataset, recipe: Recipe) -> Schedule:
+    """Which training rows make up each step.
+
+    Raises:
+        UsageError: there are fewer films than a batch holds.
+    """
+    rows = _with_views(dataset, dataset.indices("train"), recipe.data.views)
+    size = recipe.data.batch_size
+    if len(rows) < size:
+        raise UsageError(
+            f"data.batch_size is {size}, but the train split of {dataset.folder} has {len(rows)} films"
+            f"{' of the views ' + ', '.join(recipe.data.views) if recipe.data.views else ''}; "
+            "lower it with --set data.batch_size=N"
+        )
+    return Schedule(rows=rows, batch_size=size, epochs=recipe.optim.epochs, seed=recipe.run.seed)
+
+
+def validation_rows(dataset: StudyDataset, recipe: Recipe) -> np.ndarray:
+    """Rows of the validate split, an even sample if there are many; none where the split is missing."""
+    if "validate" not in dataset.splits:
+        return np.empty(0, np.int64)
+    rows = _with_views(dataset, dataset.indices("validate"), recipe.data.views)
+    return rows[:: max(1, -(-len(rows) // recipe.run.validate_films))]
+
+
+def _with_views(dataset: StudyDataset, rows: np.ndarray, views: tuple[str, ...]) -> np.ndarray:
+    if not views:
+        return rows
+    known = dataset.column("view")
+    unknown = sorted(set(views) - set(known))
+    if unknown:
+        raise UsageError(
+            f"data.views: {dataset.folder} has no view {', '.join(unknown)}; "
+            f"it has: {', '.join(sorted(set(known)))}"
+        )
+    return rows[np.isin(known[rows], views)]
+
+
+def prepare_tokenizer(
+    folder: Path, dataset: StudyDataset, rows: np.ndarray, text: TextSection
+) -> SentenceTokenizer:
+    """The tokenizer of a run, made from its training reports at the first call and kept in the run folder.
+
+    Raises:
+        UsageError: it would know too few of the words.
+    """
+    recover_folder(folder)
+    if folder.is_dir():
+        return SentenceTokenizer(read_tokenizer(folder), max_tokens=text.max_tokens)
+    sentences = sorted({sentence for row in rows for sentence in dataset.row(int(row)).sentences})
+    tokenizer = build_tokenizer(text, sentences)
+    _refuse_unknown_words(tokenizer, sentences[:: max(1, len(sentences) // SENTENCES_CHECKED)])
+    replace_folder(folder, functools.partial(_write_tokenizer, tokenizer, text.encoder))
+    return tokenizer
+
+
+def _write_tokenizer(tokenizer: SentenceTokenizer, encoder: str, folder: Path) -> None:
+    """The tokenizer and, for a Hugging Face encoder, the configuration to build it again without weights."""
+    tokenizer.save(folder)
+    if encoder != "small":
+        from mmil_cli.hub import save_configuration
+
+        save_configuration(encoder, folder)
+
+
+def _refuse_unknown_words(tokenizer: SentenceTokenizer, sentences: list[str]) -> None:
+    share = tokenizer.unknown_share(sentences)
+    if share > MOST_UNKNOWN:
+        raise UsageError(
+            f"the tokenizer knows only {1 - share:.0%} of the words of the training reports; "
+            "give a vocabulary of their language (text.vocabulary), or leave it empty to learn one"
+        )

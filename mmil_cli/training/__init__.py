@@ -1,0 +1,1 @@
+"""The loop, precision, sampling and resume; knows no model."""

@@ -1,0 +1,42 @@
+"""The log of a run: one JSON object a line, for a person and for a program."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmil_cli.files import without_nan, write_text
+
+Entry = dict[str, Any]
+
+
+class RunLog:
+    """Appends entries to a JSON Lines file; every entry has its `kind` and its `step`.
+
+    Args:
+        path: the file.
+        first_step: a resumed run writes again all steps after this one, so later entries are dropped.
+    """
+
+    def __init__(self, path: Path, *, first_step: int) -> None:
+        self.path = path
+        kept = [entry for entry in read_log(path) if entry["step"] <= first_step] if first_step else []
+        write_text(path, "".join(_line(entry) for entry in kept))
+
+    def write(self, kind: str, step: int, **values: Any) -> Entry:
+        """Writes one entry and returns it."""
+        entry = {"kind": kind, "step": step, **values}
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(_line(entry))
+        return entry
+
+
+def read_log(path: Path) -> list[Entry]:
+    """All whole entries; a last line cut off by a pulled plug is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(without_nan(entry), allow_nan=False) + "\n"

@@ -1,0 +1,146 @@
+"""The loop: steps of an objective over batches, with exact resume and no knowledge of the model."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from mmil_cli.errors import MmilError
+from mmil_cli.training.optim import learning_rate_factor, set_learning_rate
+
+
+class OnDevice(Protocol):
+    """A batch that can be moved."""
+
+    def to(self, device: torch.device) -> "OnDevice":
+        """The same batch on a device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """What an objective gives for a batch.
+
+    Attributes:
+        total: the scalar to minimise.
+        parts: named numbers for the log, detached.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+Objective = Callable[[OnDevice, torch.Generator], Losses]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One step as the log has it.
+
+    Attributes:
+        step: steps done so far, this one included.
+        loss: total loss.
+        parts: the named parts of the objective.
+        learning_rate: of the first group.
+        grad_norm: before clipping.
+        seconds: wall time of the step, waiting included.
+        waiting: share of that time spent waiting for data.
+    """
+
+    step: int
+    loss: float
+    parts: dict[str, float]
+    learning_rate: float
+    grad_norm: float
+    seconds: float
+    waiting: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the loop goes.
+
+    Attributes:
+        num_steps: of the whole run.
+        warmup_steps: with rising learning rate.
+        grad_clip: largest gradient norm, 0 for none.
+        seed: randomness of step s is a function of seed and s alone.
+    """
+
+    num_steps: int
+    warmup_steps: int
+    grad_clip: float
+    seed: int
+
+
+def run_steps(
+    batches: Iterable[OnDevice],
+    *,
+    model: nn.Module,
+    optimiser: AdamW,
+    objective: Objective,
+    plan: Plan,
+    first_step: int,
+    device: torch.device,
+    after_step: Callable[[StepReport], None],
+) -> None:
+    """Trains on the batches of steps `first_step` and later; `after_step` logs, saves and validates.
+
+    Raises:
+        MmilError: the loss is not finite; the last saved state stays as it is.
+    """
+    started = time.perf_counter()
+    for step, batch in enumerate(batches, start=first_step):
+        arrived = time.perf_counter()
+        model.train()
+        set_learning_rate(
+            optimiser, learning_rate_factor(step, num_steps=plan.num_steps, warmup_steps=plan.warmup_steps)
+        )
+        losses, grad_norm = _one_step(batch.to(device), model, optimiser, objective, plan=plan, step=step)
+        finished = time.perf_counter()
+        after_step(
+            StepReport(
+                step=step + 1,
+                loss=losses.total.item(),
+                parts={name: value.item() for name, value in losses.parts.items()},
+                learning_rate=optimiser.param_groups[0]["lr"],
+                grad_norm=grad_norm,
+                seconds=finished - started,
+                waiting=(arrived - started) / (finished - started),
+            )
+        )
+        started = time.perf_counter()
+
+
+def _one_step(
+    batch: OnDevice, model: nn.Module, optimiser: AdamW, objective: Objective, *, plan: Plan, step: int
+) -> tuple[Losses, float]:
+    generator = step_generator(plan.seed, step)
+    torch.manual_seed(
+        int(torch.randint(2**62, (1,), generator=generator))
+    )  # dropout has no generator of its own
+    losses = objective(batch, generator)
+    _check_finite(losses, step)
+    optimiser.zero_grad(set_to_none=True)
+    losses.total.backward()
+    limit = plan.grad_clip or float("inf")
+    grad_norm = nn.utils.clip_grad_norm_(model.parameters(), limit, error_if_nonfinite=False)
+    optimiser.step()
+    return losses, grad_norm.item()
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The randomness of one step, a function of seed and step."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) & (2**63 - 1))
+
+
+def _check_finite(losses: Losses, step: int) -> None:
+    if not torch.isfinite(losses.total):
+        parts = ", ".join(f"{name} {value.item():g}" for name, value in losses.parts.items())
+        raise MmilError(
+            f"the loss is not finite at step {step + 1} ({parts}); lower optim.lr or set run.precision=fp32, "
+            "and start again: the run goes on from its last saved state"
+        )

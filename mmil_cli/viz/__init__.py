@@ -1,0 +1,1 @@
+"""Overlays, plots and self-contained pages."""

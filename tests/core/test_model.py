@@ -1,0 +1,117 @@
+"""Encoders and the dual encoder: shapes, padding, gradients on every parameter."""
+
+import pytest
+import torch
+
+
+def tiny_model(**changes):
+    from mmil_cli.build import build_model
+    from mmil_cli.config.load import check
+
+    tree = {
+        "image": {"widths": [8, 12, 16], "size": 64, **changes.get("image", {})},
+        "text": {"width": 16, "heads": 2, "layers": 1, "dropout": 0.0, **changes.get("text", {})},
+        "projection": {"dim": 8, **changes.get("projection", {})},
+    }
+    torch.manual_seed(0)
+    return build_model(check(tree, where="test"), vocabulary_size=50)
+
+
+def tiny_batch():
+    films = torch.randn(2, 1, 64, 64)
+    cover = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.25, 0.0, 0.75, 1.0]])
+    tokens = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]])
+    return films, cover, tokens, tokens > 0
+
+
+def test_films_become_unit_regions_of_the_grid():
+    films, cover, *_ = tiny_batch()
+    features = tiny_model().eval().encode_images(films, cover)
+    assert features.regions.features.shape == (2, 16, 8)
+    assert features.regions.grid == (4, 4)
+    torch.testing.assert_close(features.regions.features.norm(dim=-1), torch.ones(2, 16))
+    assert features.pooled.shape == (2, 16)
+
+
+def test_padding_of_a_film_is_no_region_and_no_part_of_the_pooled_features():
+    films, cover, *_ = tiny_batch()
+    features = tiny_model().eval().encode_images(films, cover)
+    assert features.regions.mask[0].all()
+    expected = torch.tensor([False, True, True, False]).repeat(4)
+    assert (features.regions.mask[1] == expected).all()
+
+
+def test_a_sliver_of_film_still_has_a_region():
+    from mmil_cli.core.model import covered_regions
+
+    mask = covered_regions(torch.tensor([[0.49, 0.0, 0.51, 1.0]]), 4, 4)
+    assert mask.sum() == 4
+
+
+def test_padding_of_a_sentence_changes_nothing():
+    model = tiny_model().eval()
+    *_, tokens, mask = tiny_batch()
+    longer = torch.nn.functional.pad(tokens, (0, 3))
+    torch.testing.assert_close(
+        model.encode_sentences(longer, longer > 0), model.encode_sentences(tokens, mask), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_word_order_matters():
+    model = tiny_model().eval()
+    tokens = torch.tensor([[2, 9, 8, 3], [2, 8, 9, 3]])
+    one, other = model.encode_sentences(tokens, tokens > 0)
+    assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("hidden_dim", [0, 12])
+def test_every_parameter_gets_a_finite_gradient(hidden_dim):
+    from mmil_cli.core.bags import SentenceBag
+    from mmil_cli.core.losses.infonce import info_nce
+    from mmil_cli.core.losses.pairing import pair_batch
+
+    model = tiny_model(projection={"hidden_dim": hidden_dim}).train()
+    films, cover, tokens, mask = tiny_batch()
+    bag = SentenceBag(features=model.encode_sentences(tokens, mask), index=torch.tensor([[0], [1]]))
+    terms = model.score(model.encode_images(films, cover).regions, bag)
+    pairing = pair_batch(torch.arange(2), torch.arange(2))
+    sum(info_nce(term.logits, pairing).total for term in terms.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "grid"),
+    [
+        ("resnet18", "", 2),
+        ("resnet18", "layer3", 4),
+        ("mobilenet_v2", "", 2),
+        ("densenet121", "", 2),
+        ("convnext_tiny", "", 2),
+    ],
+)
+def test_torchvision_networks_are_cut_at_the_grid_that_is_wanted(name, layer, grid):
+    from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone
+
+    backbone = TorchvisionBackbone(name, layer=layer).eval()
+    features = backbone(torch.zeros(1, 1, 64, 64))
+    assert features.shape == (1, backbone.output_channels, grid, grid)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "says"),
+    [
+        ("resnet19", "", "did you mean 'resnet18'"),
+        ("resnet18", "layer9", "layer4"),
+        ("vit_b_16", "", "name the layer"),
+        ("resnet18", "fc", "no feature map"),
+    ],
+)
+def test_a_network_or_layer_that_does_not_exist_is_named(name, layer, says):
+    from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone
+    from mmil_cli.errors import UsageError
+
+    with pytest.raises(UsageError, match=says):
+        TorchvisionBackbone(name, layer=layer)

@@ -1,0 +1,320 @@
+"""DICOM files of every syntax, damaged ones, those that come with pydicom, and real ones."""
+
+import csv
+import hashlib
+import itertools
+import logging
+import re
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dicom_files import (
+    COMPRESSED,
+    FLOAT32,
+    SECRET,
+    SHAPE,
+    SYNTAXES,
+    assert_as_pydicom,
+    elements_of,
+    expected_film,
+    finish,
+    header_of,
+    jpeg,
+    read_stored,
+    rejection,
+    some_values,
+    write,
+)
+from pydicom import dcmread
+from pydicom.data.data_manager import DATA_ROOT
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import (
+    MPEG2MPML,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from mmil_cli.data.dicom import read_dicom, read_header
+from mmil_cli.data.images import read_film
+from mmil_cli.data.reasons import Reason
+from mmil_cli.errors import RejectedRecord
+
+
+@pytest.mark.parametrize(("bits", "signed"), list(itertools.product([8, 10, 12, 15, 16], [False, True])))
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
+def test_syntax_matrix(tmp_path, syntax: UID, bits: int, signed: bool) -> None:
+    stored = some_values(bits, signed)
+    elements = elements_of("MONOCHROME1", "linear", (2.0, -5.0), bits, signed)
+    path = write(tmp_path / "film.dcm", stored, bits=bits, signed=signed, syntax=syntax, **elements)
+    assert dcmread(path).file_meta.TransferSyntaxUID == syntax
+    np.testing.assert_array_equal(read_stored(path), stored)
+    np.testing.assert_allclose(
+        read_film(path).pixels, expected_film(stored, bits, signed, elements), **FLOAT32
+    )
+
+
+def test_jpeg_baseline(tmp_path) -> None:
+    picture = some_values(8, False).astype(np.uint8)
+    film = read_dicom(jpeg(tmp_path / "a.dcm", picture))
+    assert np.abs(film.pixels * 255 - picture).mean() < 4
+
+
+class TestHeader:
+    def test_spacing_and_view(self, tmp_path) -> None:
+        stored = some_values(12, False)
+        elements = {"ImagerPixelSpacing": ["0.2", "0.3"], "ViewPosition": "LL"}
+        film = read_dicom(write(tmp_path / "a.dcm", stored, **elements))
+        assert (film.spacing_mm, film.view) == ((0.2, 0.3), "LATERAL")
+        film = read_dicom(write(tmp_path / "b.dcm", stored, PixelSpacing=["0.1", "0.1"], **elements))
+        assert film.spacing_mm == (0.1, 0.1)
+
+    @pytest.mark.parametrize("spacing", [["0", "0"], ["-1", "1"], "", ["1"]])
+    def test_impossible_spacing_is_none(self, tmp_path, spacing) -> None:
+        assert (
+            read_dicom(write(tmp_path / "a.dcm", some_values(12, False), PixelSpacing=spacing)).spacing_mm
+            is None
+        )
+
+    def test_the_meaning_of_a_view_code(self, tmp_path) -> None:
+        code = Dataset()
+        code.CodeMeaning = "postero-anterior"
+        assert (
+            read_dicom(write(tmp_path / "a.dcm", some_values(12, False), ViewCodeSequence=[code])).view
+            == "PA"
+        )
+
+    def test_functional_groups_of_enhanced_objects(self, tmp_path) -> None:
+        stored = some_values(12, False)
+        window, spacing, groups = Dataset(), Dataset(), Dataset()
+        window.WindowCenter, window.WindowWidth = "1000", "800"
+        spacing.PixelSpacing = ["0.5", "0.6"]
+        groups.FrameVOILUTSequence, groups.PixelMeasuresSequence = [window], [spacing]
+        film = read_dicom(write(tmp_path / "a.dcm", stored, SharedFunctionalGroupsSequence=[groups]))
+        plain = read_dicom(write(tmp_path / "b.dcm", stored, WindowCenter="1000", WindowWidth="800"))
+        np.testing.assert_array_equal(film.pixels, plain.pixels)
+        assert film.spacing_mm == (0.5, 0.6)
+
+    def test_no_identifier_is_kept(self, tmp_path) -> None:
+        header = read_header(write(tmp_path / "a.dcm", some_values(12, False)))
+        assert SECRET not in str(header)
+
+    def test_a_dataset_without_preamble(self, tmp_path) -> None:
+        path = write(tmp_path / "a.dcm", some_values(12, False))
+        expected = read_film(path).pixels
+        dataset = dcmread(path)
+        del dataset.file_meta, dataset.preamble
+        buffer = BytesIO()
+        dataset.save_as(buffer, implicit_vr=True, little_endian=True, enforce_file_format=False)
+        path.write_bytes(buffer.getvalue())
+        assert path.read_bytes()[128:132] != b"DICM"
+        np.testing.assert_array_equal(read_film(path).pixels, expected)
+
+
+def edited(path: Path, edit: Callable[[Dataset], None]) -> Path:
+    dataset = dcmread(path)
+    edit(dataset)
+    dataset.save_as(path)
+    return path
+
+
+class TestRejections:
+    @pytest.mark.parametrize(
+        ("elements", "reason"),
+        [
+            ({"NumberOfFrames": "2"}, Reason.MULTI_FRAME),
+            ({"Rows": 40_000, "Columns": 40_000}, Reason.TOO_LARGE),
+            ({"Rows": 65_535}, Reason.TRUNCATED),
+            ({"Rows": None}, Reason.UNREADABLE),
+            ({"BitsAllocated": 13}, Reason.UNREADABLE),
+            ({"SamplesPerPixel": 7}, Reason.TRUNCATED),
+            ({"PhotometricInterpretation": "NONSENSE"}, Reason.UNREADABLE),
+            ({"PixelData": None}, Reason.NO_PIXELS),
+            ({"RescaleSlope": "0", "RescaleIntercept": "1"}, Reason.BLANK),
+        ],
+    )
+    def test_headers(self, tmp_path, elements: dict[str, Any], reason: Reason) -> None:
+        path = write(tmp_path / "a.dcm", some_values(12, False))
+
+        def edit(dataset: Dataset) -> None:
+            for keyword, value in elements.items():
+                setattr(dataset, keyword, value)
+
+        assert rejection(edited(path, edit)).reason == reason
+
+    def test_one_frame_may_be_declared(self, tmp_path) -> None:
+        assert (
+            read_film(write(tmp_path / "a.dcm", some_values(12, False), NumberOfFrames="1")).pixels.shape
+            == SHAPE
+        )
+
+    def test_no_pixel_data(self, tmp_path) -> None:
+        path = write(tmp_path / "a.dcm", some_values(12, False))
+        assert (
+            rejection(edited(path, lambda dataset: dataset.__delitem__("PixelData"))).reason
+            == Reason.NO_PIXELS
+        )
+
+    def test_an_unsupported_syntax(self, tmp_path) -> None:
+        dataset = header_of(np.zeros(SHAPE), 8, False)
+        dataset.PixelData = encapsulate([b"\0\0\1\xb3" * 20])
+        dataset["PixelData"].VR = "OB"
+        path = finish(tmp_path / "a.dcm", dataset, MPEG2MPML)
+        assert rejection(path).reason == Reason.UNSUPPORTED_SYNTAX
+
+    @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
+    @pytest.mark.parametrize("syntax", [*SYNTAXES, JPEGBaseline8Bit], ids=lambda syntax: syntax.name)
+    def test_cut_off_at_any_place(self, tmp_path, syntax: UID, kept: float) -> None:
+        values = np.random.default_rng(0).integers(0, 256, (60, 60))
+        if syntax == JPEGBaseline8Bit:
+            path = jpeg(tmp_path / "a.dcm", values.astype(np.uint8))
+        else:
+            path = write(tmp_path / "a.dcm", values, syntax=syntax)
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * kept)])
+        assert rejection(path).reason in {Reason.TRUNCATED, Reason.NO_PIXELS, Reason.UNREADABLE}
+
+    @pytest.mark.parametrize("syntax", [*COMPRESSED, JPEGBaseline8Bit], ids=lambda syntax: syntax.name)
+    def test_a_codestream_cut_off_in_a_whole_file(self, tmp_path, syntax: UID) -> None:
+        values = np.random.default_rng(0).integers(0, 256, (60, 60))
+        if syntax == JPEGBaseline8Bit:
+            path = jpeg(tmp_path / "a.dcm", values.astype(np.uint8))
+        else:
+            path = write(tmp_path / "a.dcm", values, bits=8, syntax=syntax)
+
+        def cut(dataset: Dataset) -> None:
+            data = get_frame(dataset.PixelData, 0, number_of_frames=1)
+            dataset.PixelData = encapsulate([data[: len(data) // 4 * 2]])
+
+        reason = Reason.UNREADABLE if syntax == RLELossless else Reason.TRUNCATED
+        assert rejection(edited(path, cut)).reason == reason
+
+    @pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless], ids=lambda syntax: syntax.name)
+    def test_a_codestream_of_another_size(self, tmp_path, syntax: UID) -> None:
+        path = write(tmp_path / "a.dcm", some_values(12, False), syntax=syntax)
+        assert (
+            rejection(edited(path, lambda dataset: setattr(dataset, "Rows", 40))).reason == Reason.UNREADABLE
+        )
+
+    def test_a_deflated_bomb(self, tmp_path) -> None:
+        path = write(tmp_path / "a.dcm", some_values(12, False), syntax=DeflatedExplicitVRLittleEndian)
+        data = path.read_bytes()
+        start = 144 + int.from_bytes(data[140:144], "little")
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        block = bytes(1 << 22)
+        bomb = b"".join(packer.compress(block) for _ in range(100)) + packer.flush()
+        path.write_bytes(data[:start] + bomb)
+        assert path.stat().st_size < 1_000_000
+        assert rejection(path).reason == Reason.TOO_LARGE
+
+    def test_damage_anywhere_is_a_film_or_a_reason(self, tmp_path, caplog, capfd) -> None:
+        """Random bytes changed in header and pixels; libraries may neither speak nor raise."""
+        generator = np.random.default_rng(1)
+        path, outcomes = tmp_path / "a.dcm", set()
+        for syntax in SYNTAXES:
+            good = write(path, some_values(12, False), syntax=syntax).read_bytes()
+            for _ in range(60):
+                data = np.frombuffer(good, np.uint8).copy()
+                places = generator.integers(132, data.size, generator.integers(1, 8))
+                data[places] = generator.integers(0, 256, places.size)
+                path.write_bytes(data.tobytes())
+                outcomes.add(assert_film_or_reason(path))
+        assert outcomes >= {"film", Reason.UNREADABLE}
+        assert not caplog.records
+        assert capfd.readouterr() == ("", "")
+
+
+def test_logging_is_as_before(tmp_path) -> None:
+    logger = logging.getLogger("pydicom")
+    before = logger.propagate, list(logger.handlers)
+    read_film(write(tmp_path / "a.dcm", some_values(12, False)))
+    assert (logger.propagate, list(logger.handlers)) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in Path(DATA_ROOT, "test_files").rglob("*") if path.is_file()),
+    ids=lambda path: path.name,
+)
+def test_every_file_of_pydicom_is_a_film_or_a_reason(path: Path, capfd) -> None:
+    assert_film_or_reason(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def assert_film_or_reason(path: Path) -> str:
+    """The reason, or "film"."""
+    try:
+        film = read_film(path)
+    except RejectedRecord:
+        return rejection(path).reason
+    assert film.pixels.dtype == np.float32
+    assert 0 <= film.pixels.min() < film.pixels.max() <= 1
+    return "film"
+
+
+class TestRealFiles:
+    def rows(self, shared_data: Path) -> list[dict[str, str]]:
+        with (shared_data / "dicom" / "manifest.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def test_stored_values_are_those_of_the_manifest(self, shared_data: Path) -> None:
+        checked = 0
+        for row in self.rows(shared_data):
+            if row["decoded"] != "1":
+                continue
+            path = shared_data / "dicom" / row["file"]
+            height, width, lowest, highest = map(
+                int, re.match(r"\((\d+), (\d+)\) \w+ (-?\d+)\.\.(-?\d+)", row["pixels"]).groups()
+            )
+            stored = read_stored(path)
+            assert stored.shape == (height, width), row["file"]
+            assert (stored.min(), stored.max()) == (lowest, highest), row["file"]
+            if digest := re.search(r"sha256=(\w+)", row["pixels"]):
+                dtype = re.search(r"\) (\w+) ", row["pixels"])[1]
+                assert hashlib.sha256(stored.astype(dtype).tobytes()).hexdigest().startswith(digest[1]), row[
+                    "file"
+                ]
+            film = read_film(path)
+            assert film.pixels.shape == (height, width)
+            assert 0 <= film.pixels.min() < film.pixels.max() <= 1
+            checked += 1
+        assert checked >= 20
+
+    def test_bad_files_are_reasons(self, shared_data: Path) -> None:
+        folder = shared_data / "dicom"
+        assert rejection(folder / "chest_derived/bad_not_dicom.dcm").reason == Reason.NOT_AN_IMAGE
+        assert rejection(folder / "chest_derived/bad_truncated_pixels.dcm").reason == Reason.TRUNCATED
+        assert rejection(folder / "other_radiographs/RG3_JPLY.dcm").reason == Reason.UNSUPPORTED_SYNTAX
+
+    def test_monochrome_twins_display_identically(self, shared_data: Path) -> None:
+        folder = shared_data / "dicom" / "chest_derived"
+        first, second = (read_film(folder / f"nih_mono{kind}_8bit.dcm").pixels for kind in (1, 2))
+        np.testing.assert_allclose(first, second, **FLOAT32)
+
+    def test_one_picture_in_six_syntaxes_displays_identically(self, shared_data: Path) -> None:
+        paths = sorted((shared_data / "dicom" / "chest_derived").glob("rg1d_*.dcm"))
+        films = [read_film(path).pixels for path in paths]
+        assert len(films) == 6
+        for film in films[1:]:
+            np.testing.assert_array_equal(film, films[0])
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "chest_real/RG1_J2KI.dcm",
+            "other_radiographs/RG2_JLSL.dcm",
+            "other_radiographs/vlut_04.dcm",
+            "chest_derived/nih_signed12_rescale.dcm",
+        ],
+    )
+    def test_displayed_as_pydicom_would(self, shared_data: Path, name: str) -> None:
+        assert_as_pydicom(shared_data / "dicom" / name)
