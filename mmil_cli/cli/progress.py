@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -101,3 +103,21 @@ class TrainingProgress(CountProgress):
             f"{key} {value:.3f}" for key, value in entry.items() if key not in ("kind", "step")
         )
         self.say(f"step {entry['step']}: {numbers}")
+
+
+class StageProgress:
+    """One bar after another, for work of several stages; a stage's bar ends when the next one starts."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def start(self, name: str, unit: str) -> Callable[[int, int], None]:
+        """Begins a stage and returns what its progress is told to."""
+        self._stack.close()
+        return self._stack.enter_context(CountProgress(name, unit)).update

@@ -1,7 +1,7 @@
 """From a map on the model's region grid to the pixels of a film, with nothing where the model did not look.
 
-A grid [rows, columns] divides the model's square evenly; the value of a cell stands at its centre. A cell that
-holds no film is NaN.
+A grid [rows, columns] divides the model's square evenly; the value of a cell stands at its centre. A cell
+that holds no film is NaN.
 """
 
 import numpy as np
@@ -42,13 +42,11 @@ def fill_grid(grid: Map) -> Map:
     return filled
 
 
-def grid_to_film(
-    grid: Map, *, size: int, to_film: Affine, height: int, width: int
-) -> NDArray[np.float32]:
+def grid_to_film(grid: Map, *, size: int, to_film: Affine, height: int, width: int) -> NDArray[np.float32]:
     """The grid's values at every pixel of a film, float32 [height, width], NaN outside the model's square.
 
-    Bilinear between cell centres, sampled at pixel centres; beyond the outermost centres the border values hold.
-    As each axis has its own scale and shift, this is one product with weights of rows and one of columns.
+    Bilinear between cell centres, sampled at pixel centres; beyond the outermost centres the border values
+    hold. As each axis has its own scale and shift, this is a product with weights of rows and of columns.
 
     Args:
         grid: [rows, columns], NaN where a cell holds no film.

@@ -86,9 +86,10 @@ def _check_columns(table: Table) -> None:
     if not any(name in table.columns for name in ID_COLUMNS):
         clauses.append("dicom_id or path")
     if clauses:
+        needed = ", ".join((*TEXT_COLUMNS, *NUMBER_COLUMNS))
         raise UsageError(
-            f"{table.path} lacks the columns {listing(clauses, 20)}. A phrase table has one row a box, in the "
-            f"form of MS-CXR: dicom_id, {', '.join((*TEXT_COLUMNS, *NUMBER_COLUMNS))}, and perhaps split"
+            f"{table.path} lacks the columns {listing(clauses, 20)}. A table of phrases has one row a box, "
+            f"as in MS-CXR: dicom_id or path, {needed}, and perhaps split"
         )
 
 
@@ -107,7 +108,8 @@ def _problem(cells: dict[str, str]) -> str:
     if min(box_width, box_height, width, height) <= 0:
         return "w, h, image_width and image_height must be above 0"
     if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
-        return f"the box {(x, y, box_width, box_height)} lies outside its film of {width:g} x {height:g} pixels"
+        box = ", ".join(f"{value:g}" for value in (x, y, box_width, box_height))
+        return f"the box ({box}) lies outside its film of {width:g} x {height:g} pixels"
     return ""
 
 

@@ -84,6 +84,9 @@ _UNFINISHED = re.compile(
     r"(?:,|\b\d{1,2}[.)]|\b(?:the|an?|of|in|on|at|and|or|with|to|for|from|is|are|by|no|dr\.))\s*$",
     re.IGNORECASE,
 )
+_RUNNING = re.compile(r"[a-z)\d]\.\s+[A-Z][^.?!:]*[^.?!:\s]\s*$")
+"""A line that holds the end of a sentence and the beginning of another: running text, broken by its width."""
+
 _CLOCK = re.compile(r"^[ap]\.m$", re.IGNORECASE)
 _DEBRIS = re.compile(r"^[\s.,;:>\])]+|[\s<\[(]+$")
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -113,8 +116,8 @@ def has_words(text: str) -> bool:
 def unwrap(text: str) -> str:
     """Undo hard wraps: lines that were broken to fit the page are joined, breaks that mean something stay.
 
-    A break is a wrap when the next line goes on in lower case, or when its first word would not have fitted
-    in `WRAP_COLUMN` columns. A line that opens an item of a list always stays on its own.
+    A break is a wrap when a sentence plainly goes on over it, or when the first word of the next line would
+    not have fitted in `WRAP_COLUMN` columns. A line that opens an item of a list always stays on its own.
     """
     paragraphs = re.split(r"\n\s*\n", text.replace("\r\n", "\n").replace("\r", "\n"))
     joined = (_unwrap_paragraph(paragraph) for paragraph in paragraphs)
@@ -135,7 +138,8 @@ def _is_wrapped(line: str, following: str) -> bool:
     word = following.split()[0]
     if _BULLET.match(following) or re.match(r"\(?\d{1,2}[.)](?:\s|$)", following.strip()):
         return False
-    if word[0].islower() or _UNFINISHED.search(line):
+    goes_on = word[0].islower() or word[0].isdigit() or re.match(_GAP, word)
+    if goes_on or _UNFINISHED.search(line) or _RUNNING.search(line):
         return True
     # A gap replaced a longer name or date after the report had been wrapped: such lines may end early.
     room = _GAP_SLACK if re.search(_GAP, line) else 0

@@ -76,11 +76,6 @@ class ShardWriter:
         lines = [*self._rejected, *self._open.rejected]
         return dict(Counter(line[REJECTED_COLUMNS.index("reason")] for line in lines).most_common())
 
-    @property
-    def num_shards(self) -> int:
-        """Full shards so far."""
-        return len(self._shards)
-
     def add(self, outcome: Example | Rejection) -> None:
         """Write the next row, or note the record as left out."""
         self._open.records += 1

@@ -14,7 +14,7 @@ class Anatomy:
 
     Attributes:
         half_width: of the thorax, inside the ribs, where it is widest.
-        apex, domes, angles: y of the lung apex, of the diaphragm domes (right, left), of the costophrenic angles.
+        apex, domes, angles: y of the lung apex, the diaphragm domes (right, left), the costophrenic angles.
         heart_ratio: cardiothoracic ratio, heart width over the inner width of the thorax.
         depth: front to back, of soft tissue and lung together.
         fat: thickness of the chest wall beyond the ribs.
@@ -150,7 +150,7 @@ def heart_outline(anatomy: Anatomy) -> Points:
 
 
 def mediastinum_outline(anatomy: Anatomy) -> Points:
-    """The closed outline of vessels and soft tissue above the heart: vena cava, aortic knob, pulmonary artery."""
+    """The closed outline above the heart: vena cava, aortic knob, pulmonary artery."""
     knob, shift = anatomy.knob, anatomy.heart_shift
     bottom = max(anatomy.domes) + 60
     right = [
@@ -211,7 +211,7 @@ def zone_centre(anatomy: Anatomy, *, sign: int, zone: str, place: tuple[float, f
     spans |= {"basal": (0.86, 0.93), "retrocardiac": (0.70, 0.86), "perihilar": (0.48, 0.6)}
     first, last = spans[zone]
     y = top + (low - top) * (first + (last - first) * place[1])
-    wall = float(wall_at(anatomy, np.float32(y), sign=sign))
+    wall = float(wall_at(anatomy, np.array(y, dtype=np.float32), sign=sign))
     inner = _inner_border(anatomy, sign=sign, y=y)
     if zone == "retrocardiac":
         return np.array([sign * (26 + 0.35 * (inner - 26) * (0.4 + place[0])), y])

@@ -43,7 +43,7 @@ def _rib_start(anatomy: Anatomy, index: int) -> float:
 def _lateral(anatomy: Anatomy, index: int, *, sign: int) -> tuple[float, float]:
     """Where a rib passes the side of the chest."""
     y = _rib_start(anatomy, index) + 16 + 38 * min(1.0, (index + 1) / 4)
-    return float(wall_at(anatomy, np.float32(y), sign=sign)) + 3.0, y
+    return float(wall_at(anatomy, np.array(y, dtype=np.float32), sign=sign)) + 3.0, y
 
 
 def _posterior_ribs(anatomy: Anatomy, *, rng: np.random.Generator) -> list[Shape]:

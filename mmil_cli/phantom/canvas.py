@@ -1,8 +1,8 @@
 """A film as a grid over the patient: millimetres to pixels, filled outlines, strokes, and smooth fields.
 
 Patient coordinates are millimetres from the carina, x towards the patient's left (right of the picture), y
-downward. Smooth fields are computed on a grid `COARSE` times coarser and enlarged, edges are drawn by Pillow at
-`OVERSAMPLE` times the resolution and averaged down: both are what makes a film cost milliseconds.
+downward. Smooth fields are computed on a grid `COARSE` times coarser and enlarged, edges are drawn by Pillow
+at `OVERSAMPLE` times the resolution and averaged down: both are what makes a film cost milliseconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -84,7 +84,7 @@ class Canvas:
         return self.paint([(outline, 255) for outline in outlines])
 
     def paint(self, shapes: Iterable[tuple[Points, int]]) -> Field:
-        """Closed outlines painted over each other in order, each with its level; levels come back over 255."""
+        """Closed outlines painted over each other in order; levels come back over 255."""
         image, draw = self._sheet()
         for outline, level in shapes:
             draw.polygon(self._corners(outline), fill=level)

@@ -41,10 +41,12 @@ def _pacemaker(anatomy: Anatomy, finding: Finding) -> Drawing:
     case = np.sign(disc) * np.abs(disc) ** 0.7 * np.array([22.0, 24.0])
     header = np.array([[-15.0, -23.0], [15.0, -23.0], [12.0, -33.0], [-12.0, -33.0]])
     shapes = [(header + centre, 90), (case + centre, 190), (case * 0.72 + centre + [0, 4], 255)]
-    strokes = [Stroke(_lead(anatomy, start=centre + [0, -29], sign=sign, tip=_ventricle(anatomy)), 1.7, 150)]
+    port = centre + np.array([0.0, -29.0])
+    strokes = [Stroke(_lead(anatomy, start=port, sign=sign, tip=_ventricle(anatomy)), 1.7, 150)]
     if rng.random() < 0.6:
         atrium = np.array([heart_borders(anatomy)[0] * 0.55, 30.0])
-        strokes.append(Stroke(_lead(anatomy, start=centre + [4, -29], sign=sign, tip=atrium), 1.7, 150))
+        beside = port + np.array([4.0, 0.0])
+        strokes.append(Stroke(_lead(anatomy, start=beside, sign=sign, tip=atrium), 1.7, 150))
     return shapes, strokes
 
 

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
@@ -23,7 +24,6 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
-    UID,
 )
 
 from mmil_cli.phantom.canvas import Field
@@ -80,21 +80,21 @@ class Header:
 
 def sample_encoding(rng: np.random.Generator) -> Encoding:
     """One of the ways in which archives hold films."""
-    names, shares = zip(*SYNTAXES, strict=True)
-    syntax = names[int(rng.choice(len(names), p=np.array(shares) / sum(shares)))]
+    shares = np.array([share for _, share in SYNTAXES])
+    syntax = SYNTAXES[int(rng.choice(len(SYNTAXES), p=shares / shares.sum()))][0]
     bits = int(rng.choice([8, 10, 12, 14, 16], p=[0.1, 0.12, 0.4, 0.16, 0.22]))
-    kinds, weights = zip(*VOIS, strict=True)
+    weights = np.array([share for _, share in VOIS])
     return Encoding(
         syntax=syntax,
         bits=bits,
         signed=bool(bits >= 12 and rng.random() < 0.2),
         inverted=bool(rng.random() < 0.35),
-        voi=str(rng.choice(kinds, p=np.array(weights) / sum(weights))),
+        voi=VOIS[int(rng.choice(len(VOIS), p=weights / weights.sum()))][0],
     )
 
 
 def dicom_bytes(film: Field, *, header: Header, encoding: Encoding) -> bytes:
-    """A Part 10 file of a film (float, 0 black to 1 white; values outside are kept where a window allows it)."""
+    """A Part 10 file of a film: float, 0 black to 1 white; a window keeps values outside that."""
     dataset = _identity(header)
     stored, intercept = _store(film, dataset, encoding=encoding)
     _describe_pixels(dataset, stored, encoding=encoding, intercept=intercept)

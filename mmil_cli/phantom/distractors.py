@@ -57,7 +57,7 @@ def _wire(anatomy: Anatomy, rng: np.random.Generator) -> list[Stroke]:
     sign = rng.choice([-1.0, 1.0])
     x, y = sign * rng.uniform(20, 100), rng.uniform(-40, 60)
     path = [
-        (sign * 210, rng.uniform(-120, 0)),
+        (sign * (anatomy.half_width + 80), rng.uniform(-120, 0)),
         (x, y),
         (sign * rng.uniform(60, 150), 130.0),
         (sign * 190, 260.0),
@@ -84,7 +84,10 @@ def markers(canvas: Canvas, *, film: Field, technique: Technique) -> Field:
     ink = _letter(canvas, letter=letter, corner=corner, tall=tall, tilt=rng.normal(0, 0.12))
     if rng.random() < 0.3:
         ink = np.maximum(
-            ink, _letter(canvas, letter=letter, corner=corner + [0, 1.5 * tall], tall=tall / 3, tilt=0.0)
+            ink,
+            _letter(
+                canvas, letter=letter, corner=corner + np.array([0, 1.5 * tall]), tall=tall / 3, tilt=0.0
+            ),
         )
     return film + ink * np.maximum(np.float32(rng.uniform(0.9, 1.02)) - film, 0)
 

@@ -1,7 +1,7 @@
 """A lateral film: the patient's left side to the detector, the front to the left of the picture.
 
-Coarser than the frontal film: findings that a lateral film shows at all (fluid, dense zones, a big heart, edema,
-devices in front) are drawn at the same height and with the same severity; it carries no boxes.
+Coarser than the frontal film: findings that a lateral film shows at all (fluid, dense zones, a big heart,
+edema, devices in front) are drawn at the same height and with the same severity; it carries no boxes.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ from mmil_cli.phantom.anatomy import Anatomy, zone_centre
 from mmil_cli.phantom.canvas import COARSE, Canvas, Field, Points, Stroke, ribbon, smooth_curve, smooth_noise
 from mmil_cli.phantom.difficulty import Settings
 from mmil_cli.phantom.findings import Finding, Kind
-from mmil_cli.phantom.nuisance import Technique
 from mmil_cli.phantom.opacities import consolidation_reach, effusion_height
 
 WATER = 0.0145  # a harder beam than for frontal films
@@ -21,7 +20,7 @@ BONE = 0.024
 
 
 def lateral_attenuation(
-    canvas: Canvas, *, anatomy: Anatomy, findings: Sequence[Finding], settings: Settings, technique: Technique
+    canvas: Canvas, *, anatomy: Anatomy, findings: Sequence[Finding], settings: Settings
 ) -> tuple[Field, Field]:
     """Attenuation (log units) of a lateral film, and the coverage of the body."""
     body = canvas.fill([_trunk(anatomy)])
@@ -170,7 +169,7 @@ def _bones(canvas: Canvas, *, anatomy: Anatomy) -> Field:
         corner = np.array(
             [[-15, 0], [15, 0], [14, tall * 0.5], [15, tall * 0.9], [-15, tall * 0.9], [-13, tall * 0.5]]
         )
-        shapes += [(corner + [x, y], 190), (corner * [0.88, 0.84] + [x, y + 0.06 * tall], 145)]
+        shapes += [(corner + np.array([x, y]), 190), (corner * [0.88, 0.84] + [x, y + 0.06 * tall], 145)]
         y += tall * 1.04
     sternum = smooth_curve([(front + 44, top + 20), (front + 16, top + 70), (front + 6, 20), (front + 8, 62)])
     shapes.append((ribbon(sternum, half_width=np.full(len(sternum), 4.5)), 170))

@@ -123,4 +123,4 @@ def collapsed_outline(anatomy: Anatomy, *, finding: Finding, sign: int) -> Point
 
 def _rise(value: Field) -> Field:
     """A smooth step from 0 to 1."""
-    return 1 / (1 + np.exp(-np.clip(value, -20, 20)))
+    return (1 / (1 + np.exp(-np.clip(value, -20, 20)))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A frontal film of one patient: thicknesses along the beam, attenuation, exposure, display, and truth masks."""
+"""A film of one patient: thicknesses along the beam, attenuation, exposure, display, and masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mmil_cli.phantom.anatomy import Anatomy, diaphragm_at, heart_outline, lung_outline, mediastinum_outline
-from mmil_cli.phantom.anatomy import torso_outlines, wall_at
+from mmil_cli.phantom.anatomy import (
+    Anatomy,
+    diaphragm_at,
+    heart_outline,
+    lung_outline,
+    mediastinum_outline,
+    torso_outlines,
+    wall_at,
+)
 from mmil_cli.phantom.bones import bone_thickness
 from mmil_cli.phantom.canvas import COARSE, Canvas, Field, smooth_noise
 from mmil_cli.phantom.difficulty import Settings
@@ -84,9 +91,7 @@ def render_lateral(
     """One lateral film; its truth has no masks."""
     canvas = make_canvas(replace(technique, field_mm=0.9 * technique.field_mm), side=side)
     anatomy = adapted(anatomy, findings=findings, technique=technique)
-    attenuation, body = lateral_attenuation(
-        canvas, anatomy=anatomy, findings=findings, settings=settings, technique=technique
-    )
+    attenuation, body = lateral_attenuation(canvas, anatomy=anatomy, findings=findings, settings=settings)
     signal = expose(canvas, attenuation=attenuation, technique=technique)
     film = develop(canvas, signal=signal, body=body, technique=technique)
     return Rendered(markers(canvas, film=film, technique=technique), (), canvas.spacing_mm)

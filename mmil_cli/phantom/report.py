@@ -1,4 +1,4 @@
-"""The report of one study: true to what is drawn, in MIMIC-CXR's layout, with CheXpert-style labels of what it says."""
+"""The report of one study: true to what is drawn, in MIMIC-CXR's layout, with the labels of what it says."""
 
 import textwrap
 from collections.abc import Sequence
@@ -171,7 +171,7 @@ class _Body:
         return [choice[int(self.rng.integers(2))]]
 
     def _negations(self, present: frozenset[Kind]) -> list[str]:
-        sentences = []
+        sentences: list[str] = []
         for group, factor in (
             (normals.LUNGS, 1.3),
             (normals.PLEURAL, 1.3),

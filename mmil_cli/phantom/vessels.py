@@ -10,7 +10,7 @@ THICKEST_MM = 15.0
 THINNEST_MM = 0.75
 GENERATIONS = 9
 
-# Start angles of the first branches about a hilum, degrees from the lateral direction, downward positive; diameters.
+# First branches of a hilum: angle in degrees from the lateral direction, downward positive; diameter in mm.
 BRANCHES = ((-74.0, 6.0), (-46.0, 6.2), (-14.0, 5.4), (16.0, 6.2), (44.0, 7.6), (64.0, 9.0), (82.0, 10.5))
 
 

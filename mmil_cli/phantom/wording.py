@@ -1,7 +1,7 @@
 """How radiologists put it: sentences for each finding, with what each says for the labels.
 
-`{size}`, `{side}`, `{where}` ("left lower lobe"), `{in_where}` ("the left lower lobe") and `{a}` (article before
-the size) are filled in. The first sentence of each tuple is the plainest.
+`{size}`, `{side}`, `{where}` ("left lower lobe"), `{in_where}` ("the left lower lobe") and `{a}` (the article
+before the size) are filled in. The first sentence of each tuple is the plainest.
 """
 
 from dataclasses import dataclass, field

@@ -58,7 +58,9 @@ class Evaluation:
             if on_progress:
                 on_progress(part.stop, len(rows))
 
-    def provenance(self, *, split: str | None, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def provenance(
+        self, *, split: str | None, seed: int | None, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """What a result depends on, without anything that names the machine."""
         card = self.checkpoint.card
         return {

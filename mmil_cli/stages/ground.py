@@ -16,7 +16,7 @@ from mmil_cli.data.sentences import has_words
 from mmil_cli.errors import UsageError, listing
 from mmil_cli.files import write_bytes, write_json
 from mmil_cli.inference import Embedder
-from mmil_cli.runtime import versions
+from mmil_cli.runtime import commit, versions
 from mmil_cli.stages.film import OpenedFilm, open_film
 from mmil_cli.stages.similarity import (
     DEFAULT_THRESHOLD,
@@ -221,21 +221,22 @@ def _record(
         "phrases": [_phrase_record(finding) for finding in result.findings],
         "grid": {"rows": result.grid[0], "columns": result.grid[1]},
         "options": {"threshold": threshold, "smooth": smooth},
-        "checkpoint": provenance(loaded),
+        "checkpoint": _origin(loaded),
         "versions": versions(),
+        "commit": commit(),
     }
 
 
-def provenance(loaded: LoadedCheckpoint) -> dict[str, Any]:
+def _origin(loaded: LoadedCheckpoint) -> dict[str, Any]:
     """Which checkpoint a result comes from."""
     card = loaded.checkpoint.card
     return {
-        "folder": str(loaded.checkpoint.folder),
-        "score": loaded.recipe.score.expression,
+        "folder": "/".join(loaded.checkpoint.folder.resolve().parts[-2:]),
+        "stage": card.stage,
         "step": card.step,
         "seed": card.seed,
+        "score": loaded.recipe.score.expression,
         "dataset_hash": card.dataset_hash,
-        "commit": card.commit,
     }
 
 

@@ -3,23 +3,14 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from mmil_cli.build import load_checkpoint
-from mmil_cli.core.bags import RegionBag
-from mmil_cli.data.dataset import StudyDataset
-from mmil_cli.data.fit import FittedFilm
-from mmil_cli.data.maps import grid_to_film, smooth_grid
 from mmil_cli.data.phrases import read_phrases
 from mmil_cli.files import write_json, write_text
-from mmil_cli.inference import FILMS_AT_ONCE, Embedder
-from mmil_cli.metrics.grounding import METRICS, GroundingScores, score_map
+from mmil_cli.metrics.grounding import METRICS, GroundingScores
 from mmil_cli.metrics.grounding_table import (
     GroundingRow,
     GroundingTable,
@@ -28,14 +19,10 @@ from mmil_cli.metrics.grounding_table import (
     score_matrix,
 )
 from mmil_cli.metrics.intervals import Interval
-from mmil_cli.metrics.regions import boxes_mask, resample
-from mmil_cli.runtime import versions
-from mmil_cli.stages.ground import check_smooth, provenance
-from mmil_cli.stages.phrase_samples import Sample, Selection, centre_prior, priors, select
-
-MODEL, SHUFFLED, PRIOR, CENTRE, CHANCE = "model", "shuffled", "prior", "centre", "chance"
-CONTROLS = (SHUFFLED, PRIOR, CENTRE, CHANCE)
-UNDEFINED = GroundingScores(*[math.nan] * len(METRICS))
+from mmil_cli.stages.evaluation import OnProgress, open_evaluation
+from mmil_cli.stages.ground import check_smooth
+from mmil_cli.stages.phrase_samples import Sample, Selection, select
+from mmil_cli.stages.phrase_scores import CONTROLS, MODEL, SYSTEMS, PhraseScorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +36,7 @@ class PhraseResult:
         num_unknown: phrases left out because the dataset does not have their film.
         num_other_splits: phrases left out because their film is in another split.
         num_prior: phrases of other films that the location prior was made from.
+        notes: what the reader must know.
         record: the figures as JSON.
         samples: the figures of each phrase as CSV.
     """
@@ -61,6 +49,7 @@ class PhraseResult:
     num_unknown: int
     num_other_splits: int
     num_prior: int
+    notes: tuple[str, ...]
     record: Path
     samples: Path
 
@@ -76,7 +65,7 @@ def run(
     seed: int = 0,
     bootstrap: int = 1000,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> PhraseResult:
     """Evaluates similarity maps on a table of phrase boxes, and writes `ground.json` and `phrases.csv`.
 
@@ -109,88 +98,30 @@ def run(
         DataError: no phrase belongs to a film of the split, or the table is wrong or contradicts the films.
     """
     check_smooth(smooth)
-    dataset = StudyDataset.open(data)
-    selection = select(read_phrases(phrases), dataset, split=split, seed=seed, table=phrases)
-    loaded = load_checkpoint(checkpoint, device=device)
-    scores = _Evaluation(loaded.embedder, dataset, selection, smooth=smooth).go(on_progress)
-    result = _summarise(selection, scores, out=out, seed=seed, bootstrap=bootstrap)
-    options = {"split": split, "smooth": smooth, "seed": seed, "bootstrap": bootstrap}
-    origin = {"checkpoint": provenance(loaded), "dataset_hash": dataset.info.content_hash}
-    write_json(result.record, {**_record(result), "options": options, **origin, "versions": versions()})
+    wanted = read_phrases(phrases)
+    evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
+    selection = select(wanted, evaluation.dataset, split=split, seed=seed, table=phrases)
+    scores = PhraseScorer(evaluation, selection, smooth=smooth).go(on_progress)
+    notes = (*evaluation.notes(split), *_notes(selection))
+    result = _summarise(selection, scores, out=out, seed=seed, bootstrap=bootstrap, notes=notes)
+    options = {"phrases": phrases.name, "smooth": smooth, "bootstrap": bootstrap}
+    provenance = evaluation.provenance(split=split, seed=seed, options=options)
+    write_json(result.record, {**_record(result), **provenance})
     write_text(result.samples, _samples_csv(selection.samples, scores))
     return result
 
 
-class _Evaluation:
-    """Scores of every sample under every system."""
-
-    def __init__(
-        self, embedder: Embedder, dataset: StudyDataset, selection: Selection, *, smooth: float
-    ) -> None:
-        self.embedder, self.dataset, self.smooth = embedder, dataset, smooth
-        self.samples = selection.samples
-        self.prior = priors(selection.elsewhere, [sample.phrase.category for sample in self.samples])
-        texts = [text for s in self.samples for text in (s.phrase.text, s.shuffled) if text is not None]
-        self.place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        self.sentences = embedder.sentences(list(self.place))
-
-    def go(self, on_progress: Callable[[int, int], None] | None) -> list[dict[str, GroundingScores]]:
-        """One mapping from system to scores a sample, in the order of the samples."""
-        of_film: dict[int, list[int]] = {}
-        for number, sample in enumerate(self.samples):
-            of_film.setdefault(sample.index, []).append(number)
-        films, done = list(of_film), 0
-        scores: list[dict[str, GroundingScores]] = [{} for _ in self.samples]
-        for start in range(0, len(films), FILMS_AT_ONCE):
-            for film, fitted, regions in self._encode(films[start : start + FILMS_AT_ONCE]):
-                for number in of_film[film]:
-                    scores[number] = self._sample(self.samples[number], fitted, regions)
-                done += 1
-                if on_progress:
-                    on_progress(done, len(films))
-        return scores
-
-    def _encode(self, films: Sequence[int]) -> Iterator[tuple[int, FittedFilm, RegionBag]]:
-        fitted = [self.embedder.fit(self.dataset.pixels(film)) for film in films]
-        regions = self.embedder.films(fitted).regions
-        for place, film in enumerate(films):
-            one = slice(place, place + 1)
-            bag = RegionBag(features=regions.features[one], mask=regions.mask[one], grid=regions.grid)
-            yield film, fitted[place], bag
-
-    def _sample(self, sample: Sample, fitted: FittedFilm, regions: RegionBag) -> dict[str, GroundingScores]:
-        row = sample.row
-        inverse = row.to_source.inverse()
-        mask = boxes_mask([inverse.box(box) for box in sample.phrase.boxes], row.height, row.width)
-        values = self._map(sample.phrase.text, sample, fitted, regions)
-        prior = self.prior.get(sample.phrase.category)
-        maps = {
-            MODEL: values,
-            SHUFFLED: self._map(sample.shuffled, sample, fitted, regions) if sample.shuffled else None,
-            PRIOR: None if prior is None else resample(prior, row.height, row.width),
-            CENTRE: centre_prior(row.height, row.width),
-            CHANCE: np.zeros((row.height, row.width)),
-        }
-        unseen = np.isnan(values)
-        return {
-            name: UNDEFINED if shown is None else score_map(np.where(unseen, np.nan, shown), mask)
-            for name, shown in maps.items()
-        }
-
-    def _map(self, text: str, sample: Sample, fitted: FittedFilm, regions: RegionBag) -> np.ndarray:
-        place = self.place[text]
-        grid = self.embedder.maps(regions, self.sentences[place : place + 1])[0, 0]
-        return grid_to_film(
-            smooth_grid(_array(grid), sigma=self.smooth),
-            size=self.embedder.contract.size,
-            to_film=fitted.to_stored,
-            height=sample.row.height,
-            width=sample.row.width,
-        )
-
-
-def _array(grid: torch.Tensor) -> np.ndarray:
-    return grid.float().numpy()
+def _notes(selection: Selection) -> tuple[str, ...]:
+    """What was left out, and controls that could not be made."""
+    found = []
+    if selection.num_unknown:
+        found.append(f"{selection.num_unknown} phrases were left out: the dataset does not have their films")
+    if not selection.elsewhere:
+        found.append("no location prior: the table has no phrase that is known to be of another split")
+    num_alone = sum(sample.shuffled is None for sample in selection.samples)
+    if num_alone:
+        found.append(f"{num_alone} phrases have no shuffled control: there is no phrase of another category")
+    return tuple(found)
 
 
 def _summarise(
@@ -200,11 +131,12 @@ def _summarise(
     out: Path,
     seed: int,
     bootstrap: int,
+    notes: tuple[str, ...],
 ) -> PhraseResult:
     samples = selection.samples
     patients = [sample.row.patient_id for sample in samples]
     categories = [sample.phrase.category for sample in samples]
-    of_system = {name: [entry[name] for entry in scores] for name in (MODEL, *CONTROLS)}
+    of_system = {name: [entry[name] for entry in scores] for name in SYSTEMS}
     matrices = {name: score_matrix(entries) for name, entries in of_system.items()}
     return PhraseResult(
         tables={
@@ -230,6 +162,7 @@ def _summarise(
         num_unknown=selection.num_unknown,
         num_other_splits=selection.num_other_splits,
         num_prior=len(selection.elsewhere),
+        notes=notes,
         record=out / "ground.json",
         samples=out / "phrases.csv",
     )
@@ -244,6 +177,7 @@ def _record(result: PhraseResult) -> dict[str, Any]:
             for control, metrics in result.differences.items()
         },
         **{name: getattr(result, name) for name in counts},
+        "notes": result.notes,
     }
 
 
@@ -267,14 +201,13 @@ def _row_record(row: GroundingRow) -> dict[str, Any]:
 
 def _samples_csv(samples: Sequence[Sample], scores: Sequence[Mapping[str, GroundingScores]]) -> str:
     """One line a phrase: whose it is, and every metric of every system; blank where undefined."""
-    systems = (MODEL, *CONTROLS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ["image_id", "patient_id", "category", "phrase", "num_boxes", "shuffled_phrase"]
-    writer.writerow([*names, *(f"{system}_{metric}" for system in systems for metric in METRICS)])
+    writer.writerow([*names, *(f"{system}_{metric}" for system in SYSTEMS for metric in METRICS)])
     for sample, entry in zip(samples, scores, strict=True):
         phrase = sample.phrase
-        values = [value for system in systems for value in astuple(entry[system])]
+        values = [value for system in SYSTEMS for value in astuple(entry[system])]
         writer.writerow(
             [
                 phrase.image_id,

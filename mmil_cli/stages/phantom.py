@@ -55,8 +55,8 @@ def run(
 ) -> PhantomResult:
     """Write `studies` generated studies to the folder `out`, complete or not at all.
 
-    The bytes depend on studies, seed, difficulty and side alone, never on the number of workers (default: one a
-    processor). A folder that holds the same studies is left as it is.
+    The bytes depend on studies, seed, difficulty and side alone, never on the number of workers (one a
+    processor when not given). A folder that holds the same studies is left as it is.
 
     Raises:
         UsageError: an option is out of range.
@@ -158,11 +158,11 @@ def _write_all(
     workers: int,
     on_progress: Progress | None,
 ) -> list[StudyRows]:
-    report = on_progress or (lambda done, total: None)
     rows = []
     for done, row in enumerate(_mapped(plans, task=task, workers=min(workers, len(plans))), start=1):
         rows.append(row)
-        report(done, len(plans))
+        if on_progress:
+            on_progress(done, len(plans))
     return rows
 
 

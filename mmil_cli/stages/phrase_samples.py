@@ -75,7 +75,7 @@ def select(
     if not chosen:
         raise DataError(
             f"none of the {len(phrases)} phrases of {table} belongs to a film of {dataset.folder}"
-            f"{f' in split {split}' if split else ''} ({num_unknown} name films it does not have at all, such as "
+            f"{f' in split {split}' if split else ''} ({num_unknown} name films it does not have, such as "
             f"{listing([repr(phrase.image_id) for phrase in phrases], 3)}); "
             "give the dataset made from the same films, or another --split"
         )
@@ -146,8 +146,8 @@ def _check_sizes(phrases: Sequence[Phrase], rows: Mapping[str, Row], table: Path
             )
     if wrong:
         raise DataError(
-            f"{table}: {len(wrong)} phrases contradict the size of their film ({listing(wrong, 4)}); boxes must be "
-            "in pixels of the films that preprocess read"
+            f"{table}: {len(wrong)} phrases contradict the size of their film ({listing(wrong, 4)}); "
+            "boxes must be in pixels of the films that preprocess read"
         )
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import platform
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -24,7 +25,7 @@ from mmil_cli.data.shards import Layout, ShardWriter
 from mmil_cli.data.sources.find import find_records
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.splits import assign_splits
-from mmil_cli.errors import DataError, MmilError, UsageError
+from mmil_cli.errors import DataError, MmilError, UsageError, listing
 
 DEFAULT_SIDE = 512
 DEFAULT_MAX_REJECTED = 0.5
@@ -132,18 +133,11 @@ def _plan(manifest: Manifest, *, side: int, encoding: Encoding, seed: int, shard
 def _write(
     writer: ShardWriter, outcomes: Iterable[Example | Rejection], total: int, on_progress: Progress | None
 ) -> None:
-    """Write all outcomes; a worker that dies leaves the full shards for the next run."""
-    try:
-        for done, outcome in enumerate(outcomes, start=writer.records + 1):
-            writer.add(outcome)
-            if on_progress:
-                on_progress(done, total)
-    except BrokenProcessPool as fault:
-        raise MmilError(
-            f"a worker process died (out of memory, or a crash in an image library) after {writer.num_shards} "
-            "full shards, which are kept; the same command goes on from there: give it fewer --workers if "
-            "memory was short, and --workers 1 to see which film it is"
-        ) from fault
+    """Write all outcomes, and what does not fill a shard."""
+    for done, outcome in enumerate(outcomes, start=writer.records + 1):
+        writer.add(outcome)
+        if on_progress:
+            on_progress(done, total)
     writer.flush()
 
 
@@ -156,12 +150,21 @@ def _in_order(
 ) -> Iterator[Example | Rejection]:
     """Outcomes in the order of the records, with never more than `ahead` of them waiting."""
     remaining = iter(records)
-    waiting: deque[Future[Example | Rejection]] = deque()
-    waiting.extend(pool.submit(work, record) for record in islice(remaining, ahead))
-    while waiting:
-        outcome = waiting.popleft().result()
-        waiting.extend(pool.submit(work, record) for record in islice(remaining, 1))
-        yield outcome
+    waiting: deque[tuple[Record, Future[Example | Rejection]]] = deque()
+    try:
+        waiting.extend((record, pool.submit(work, record)) for record in islice(remaining, ahead))
+        while waiting:
+            outcome = waiting[0][1].result()
+            waiting.popleft()
+            waiting.extend((record, pool.submit(work, record)) for record in islice(remaining, 1))
+            yield outcome
+    except BrokenProcessPool as fault:
+        near = listing([record.image_id for record, _ in waiting], 4)
+        raise MmilError(
+            f"a worker process died (out of memory, or a crash in an image library) near the images {near}; "
+            "finished shards are kept and the same command goes on from there: give it fewer --workers if "
+            "memory was short, or take the film out that cannot be read"
+        ) from fault
 
 
 class InlineExecutor(Executor):
@@ -182,11 +185,20 @@ def _executor(given: Executor | None, workers: int) -> Iterator[Executor]:
         return
     # Spawned, not forked: a fork copies locks that threads of the image libraries may hold.
     context = multiprocessing.get_context("spawn")
-    pool = InlineExecutor() if workers == 1 else ProcessPoolExecutor(workers, mp_context=context)
+    pool = (
+        InlineExecutor()
+        if workers == 1
+        else ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_parent)
+    )
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    """Ctrl-C reaches every process of a terminal; only the parent should answer it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check_options(*, side: int, workers: int, max_rejected: float) -> None:
@@ -211,9 +223,5 @@ def _check_rejected(writer: ShardWriter, workshop: Workshop, total: int, most: f
 
 
 def _versions() -> dict[str, str]:
-    packages = ("numpy", "pillow", "pyarrow", "pydicom")
-    return {
-        "mmil": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
+    packages = {name: version(name) for name in ("numpy", "pillow", "pyarrow", "pydicom")}
+    return {"mmil": __version__, "python": platform.python_version(), **packages}

@@ -35,7 +35,7 @@ class MethodResult:
 
     Attributes:
         method: which.
-        table: the findings it could be tried on, and their mean; chance is 0.5 (AUROC) and prevalence (AUPRC).
+        table: the findings it was tried on, and their mean; chance is 0.5 for AUROC, prevalence for AUPRC.
         skipped: the other findings, and why.
         details: what was chosen for each finding, such as the penalty of its linear probe.
     """
@@ -174,7 +174,7 @@ def _method_result(
 ) -> MethodResult:
     columns = [task.names.index(name) for name in scores]
     table = classification_table(
-        task.labels[np.ix_(task.scored, columns)],
+        task.labels[task.scored][:, columns],
         np.stack(list(scores.values()), axis=1) if scores else np.empty((len(task.scored), 0)),
         groups=task.patients[task.scored],
         names=list(scores),
@@ -189,8 +189,8 @@ def _ensembles(given: Mapping[str, Prompts], names: Sequence[str], source: str |
     if not ensembles:
         raise UsageError(
             f"--prompts {source} has prompts for none of {listing(list(names))}; it has: "
-            f"{listing(list(given), 20)}; write a YAML file with `positive:` and `negative:` sentences for these "
-            "findings, or give --method linear"
+            f"{listing(list(given), 20)}; write a YAML file with `positive:` and `negative:` sentences "
+            "for them, or give --method linear"
         )
     return ensembles
 

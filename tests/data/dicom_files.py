@@ -100,7 +100,10 @@ def finish(path: Path, dataset: Dataset, syntax: UID) -> Path:
 def lut(entries: np.ndarray, first: int, bits: int) -> Sequence:
     item = Dataset()
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [entries.size % 65536, first, bits])
-    item.add_new("LUTData", "US", entries.tolist())
+    if entries.nbytes < 65535:
+        item.add_new("LUTData", "US", entries.tolist())
+    else:
+        item.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
     return Sequence([item])
 
 
@@ -226,3 +229,14 @@ def output_range(dataset: Dataset, shown: np.ndarray) -> tuple[float, float]:
 def read_stored(path: Path) -> np.ndarray:
     header = read_header(path)
     return stored_values(decode_frame(header, path), header)
+
+
+def assert_film_or_reason(path: Path) -> str:
+    """The reason, or "film"."""
+    try:
+        film = read_film(path)
+    except RejectedRecord:
+        return rejection(path).reason
+    assert film.pixels.dtype == np.float32
+    assert 0 <= film.pixels.min() < film.pixels.max() <= 1
+    return "film"

@@ -1,10 +1,7 @@
 """DICOM files of every syntax, damaged ones, those that come with pydicom, and real ones."""
 
-import csv
-import hashlib
 import itertools
 import logging
-import re
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -19,7 +16,7 @@ from dicom_files import (
     SECRET,
     SHAPE,
     SYNTAXES,
-    assert_as_pydicom,
+    assert_film_or_reason,
     elements_of,
     expected_film,
     finish,
@@ -31,7 +28,6 @@ from dicom_files import (
     write,
 )
 from pydicom import dcmread
-from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
@@ -47,7 +43,6 @@ from pydicom.uid import (
 from mmil_cli.data.dicom import read_dicom, read_header
 from mmil_cli.data.images import read_film
 from mmil_cli.data.reasons import Reason
-from mmil_cli.errors import RejectedRecord
 
 
 @pytest.mark.parametrize(("bits", "signed"), list(itertools.product([8, 10, 12, 15, 16], [False, True])))
@@ -238,83 +233,3 @@ def test_logging_is_as_before(tmp_path) -> None:
     before = logger.propagate, list(logger.handlers)
     read_film(write(tmp_path / "a.dcm", some_values(12, False)))
     assert (logger.propagate, list(logger.handlers)) == before
-
-
-@pytest.mark.parametrize(
-    "path",
-    sorted(path for path in Path(DATA_ROOT, "test_files").rglob("*") if path.is_file()),
-    ids=lambda path: path.name,
-)
-def test_every_file_of_pydicom_is_a_film_or_a_reason(path: Path, capfd) -> None:
-    assert_film_or_reason(path)
-    assert capfd.readouterr() == ("", "")
-
-
-def assert_film_or_reason(path: Path) -> str:
-    """The reason, or "film"."""
-    try:
-        film = read_film(path)
-    except RejectedRecord:
-        return rejection(path).reason
-    assert film.pixels.dtype == np.float32
-    assert 0 <= film.pixels.min() < film.pixels.max() <= 1
-    return "film"
-
-
-class TestRealFiles:
-    def rows(self, shared_data: Path) -> list[dict[str, str]]:
-        with (shared_data / "dicom" / "manifest.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
-
-    def test_stored_values_are_those_of_the_manifest(self, shared_data: Path) -> None:
-        checked = 0
-        for row in self.rows(shared_data):
-            if row["decoded"] != "1":
-                continue
-            path = shared_data / "dicom" / row["file"]
-            height, width, lowest, highest = map(
-                int, re.match(r"\((\d+), (\d+)\) \w+ (-?\d+)\.\.(-?\d+)", row["pixels"]).groups()
-            )
-            stored = read_stored(path)
-            assert stored.shape == (height, width), row["file"]
-            assert (stored.min(), stored.max()) == (lowest, highest), row["file"]
-            if digest := re.search(r"sha256=(\w+)", row["pixels"]):
-                dtype = re.search(r"\) (\w+) ", row["pixels"])[1]
-                assert hashlib.sha256(stored.astype(dtype).tobytes()).hexdigest().startswith(digest[1]), row[
-                    "file"
-                ]
-            film = read_film(path)
-            assert film.pixels.shape == (height, width)
-            assert 0 <= film.pixels.min() < film.pixels.max() <= 1
-            checked += 1
-        assert checked >= 20
-
-    def test_bad_files_are_reasons(self, shared_data: Path) -> None:
-        folder = shared_data / "dicom"
-        assert rejection(folder / "chest_derived/bad_not_dicom.dcm").reason == Reason.NOT_AN_IMAGE
-        assert rejection(folder / "chest_derived/bad_truncated_pixels.dcm").reason == Reason.TRUNCATED
-        assert rejection(folder / "other_radiographs/RG3_JPLY.dcm").reason == Reason.UNSUPPORTED_SYNTAX
-
-    def test_monochrome_twins_display_identically(self, shared_data: Path) -> None:
-        folder = shared_data / "dicom" / "chest_derived"
-        first, second = (read_film(folder / f"nih_mono{kind}_8bit.dcm").pixels for kind in (1, 2))
-        np.testing.assert_allclose(first, second, **FLOAT32)
-
-    def test_one_picture_in_six_syntaxes_displays_identically(self, shared_data: Path) -> None:
-        paths = sorted((shared_data / "dicom" / "chest_derived").glob("rg1d_*.dcm"))
-        films = [read_film(path).pixels for path in paths]
-        assert len(films) == 6
-        for film in films[1:]:
-            np.testing.assert_array_equal(film, films[0])
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "chest_real/RG1_J2KI.dcm",
-            "other_radiographs/RG2_JLSL.dcm",
-            "other_radiographs/vlut_04.dcm",
-            "chest_derived/nih_signed12_rescale.dcm",
-        ],
-    )
-    def test_displayed_as_pydicom_would(self, shared_data: Path, name: str) -> None:
-        assert_as_pydicom(shared_data / "dicom" / name)

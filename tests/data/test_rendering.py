@@ -58,7 +58,7 @@ class TestStoredBits:
         np.testing.assert_array_equal(read_stored(path), stored)
 
     def test_32_bit_integers_and_floats(self, tmp_path) -> None:
-        values = some_values(16, False) * 70_000
+        values = some_values(16, False) * 60_000
         dataset = header_of(values, 16, False, BitsAllocated=32, BitsStored=32, HighBit=31)
         dataset.WindowCenter, dataset.WindowWidth = "2e9", "3e9"
         dataset.PixelData = values.astype("<u4").tobytes()

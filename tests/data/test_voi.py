@@ -61,7 +61,7 @@ class TestTables:
         first = -1500 if signed else 300
         modality = (np.sqrt(np.arange(3000)) * 70).astype(np.uint16)
         voi = np.linspace(0, 1023, 2000).astype(np.uint16)[::-1]
-        elements = {"ModalityLUTSequence": lut(modality, first, 12), "VOILUTSequence": lut(voi, 500, 10)}
+        elements = {"ModalityLUTSequence": lut(modality, first, 16), "VOILUTSequence": lut(voi, 500, 10)}
         stored = some_values(12, signed)
         path = write(tmp_path / "film.dcm", stored, signed=signed, syntax=syntax, **elements)
         values = modality[np.clip(stored - first, 0, 2999)].astype(int)

@@ -1,4 +1,3 @@
-import time
 
 import numpy as np
 import pytest
@@ -152,10 +151,3 @@ def test_table_follows_the_seed() -> None:
     ]
     assert tables[0] == tables[1]
     assert tables[0] != tables[2]
-
-
-def test_fourteen_findings_in_seconds() -> None:
-    labels, scores, groups, names = table_input(rows=3000, findings=14)
-    start = time.process_time()
-    classification_table(labels, scores, groups=groups, names=names, samples=200)
-    assert time.process_time() - start < 6  # about 0.5 s on a free core

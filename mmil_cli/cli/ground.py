@@ -1,0 +1,239 @@
+"""`mmil ground`: where a phrase is found in a film, or how well phrases of a table are found."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmil_cli.cli.tables import show_table
+from mmil_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmil_cli.metrics.intervals import Interval
+    from mmil_cli.stages.ground import GroundResult, PhraseFinding
+    from mmil_cli.stages.ground_phrases import PhraseResult
+
+SHOWN = {
+    "cnr_signed": "CNR",
+    "cnr": "|CNR|",
+    "miou": "mIoU",
+    "pointing": "pointing",
+    "pixel_auroc": "pixel AUROC",
+}
+"""Metrics of the tables, in the order of the columns; Dice is in the JSON."""
+
+DEFAULT_OUT = Path("results/ground")
+DEFAULT_SPLIT = "test"
+EVERYTHING = "all"
+
+
+def ground(
+    image: Annotated[Path | None, typer.Argument(help="Film to look at: DICOM, PNG or JPEG.")] = None,
+    phrase: Annotated[
+        list[str] | None, typer.Argument(help="What to look for, each phrase in quotes; several at once.")
+    ] = None,
+    phrases: Annotated[
+        Path | None,
+        typer.Option(
+            "--phrases",
+            help="Evaluate on a table of phrases and boxes (CSV of MS-CXR v1.1.0) instead; with --data.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Evaluation: dataset folder of the films.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="Evaluation: split of the dataset; `all` takes every film. [default: test]"
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            help="Checkpoint or run folder. [default: $MMIL_CHECKPOINT, else the newest under ./runs]",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for what is written.")] = DEFAULT_OUT,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            help="Where a box begins, as a share of the way from the map's median (0) to its peak (1). "
+            "[default: 0.5]",
+        ),
+    ] = None,
+    smooth: Annotated[
+        float, typer.Option("--smooth", help="Sigma of a Gaussian over the map, in regions of the grid.")
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, help="Evaluation: of shuffled phrases and bootstrap resamples. [default: 0]"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Find what phrases name in a film: a heat map, its peak, and boxes in pixels of the film.
+
+    Writes FILM.png and FILM.json. With --phrases and --data, measures how well a table of phrases and boxes
+    is found, beside shuffled phrases, a location prior, the centre and chance; writes ground.json and
+    phrases.csv.
+
+    Example: `mmil ground film.dcm "left pleural effusion" "cardiomegaly"`
+
+    Example: `mmil ground --phrases MS_CXR_Local_Alignment_v1.1.0.csv --data datasets/mimic`
+    """
+    if phrases is None:
+        _refuse({"--data": data, "--split": split, "--seed": seed}, "evaluates; it needs --phrases with it")
+        if image is None:
+            raise UsageError('give a film and phrases, such as: mmil ground film.dcm "pleural effusion"')
+        _ground_film(
+            image,
+            phrase or [],
+            checkpoint=checkpoint,
+            out=out,
+            threshold=threshold,
+            smooth=smooth,
+            device=device,
+        )
+        return
+    _refuse({"an image": image, "--threshold": threshold}, "is for one film; it does not go with --phrases")
+    if data is None:
+        raise UsageError("--phrases needs --data, the dataset folder of the films that it names")
+    _evaluate(
+        phrases,
+        data,
+        split=split or DEFAULT_SPLIT,
+        checkpoint=checkpoint,
+        out=out,
+        smooth=smooth,
+        seed=seed or 0,
+        device=device,
+    )
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """An option that would change nothing is a mistake of the caller's."""
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{name} {why}")
+
+
+def _ground_film(
+    image: Path,
+    phrases: Sequence[str],
+    *,
+    checkpoint: Path | None,
+    out: Path,
+    threshold: float | None,
+    smooth: float,
+    device: str,
+) -> None:
+    from mmil_cli.stages.ground import run
+    from mmil_cli.stages.similarity import DEFAULT_THRESHOLD
+
+    result = run(
+        image,
+        phrases,
+        checkpoint=_find(checkpoint),
+        out=out,
+        threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
+        smooth=smooth,
+        device=device,
+    )
+    _print_film(result)
+
+
+def _evaluate(
+    phrases: Path,
+    data: Path,
+    *,
+    split: str,
+    checkpoint: Path | None,
+    out: Path,
+    smooth: float,
+    seed: int,
+    device: str,
+) -> None:
+    from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.stages.ground_phrases import run
+
+    with CountProgress("ground", "films") as progress:
+        result = run(
+            phrases,
+            data,
+            checkpoint=_find(checkpoint),
+            out=out,
+            split=None if split == EVERYTHING else split,
+            smooth=smooth,
+            seed=seed,
+            device=device,
+            on_progress=progress.update,
+        )
+    _print_evaluation(result)
+
+
+def _find(checkpoint: Path | None) -> Path:
+    """The checkpoint to use; says which, and how it was found."""
+    from mmil_cli.checkpoint import find_checkpoint
+
+    folder, how = find_checkpoint(checkpoint)
+    typer.echo(f"checkpoint: {folder} ({how})", err=True)
+    return folder
+
+
+def _print_film(result: "GroundResult") -> None:
+    for finding in result.findings:
+        if finding.unknown_words:
+            share = f"{finding.unknown_words:.0%}"
+            typer.echo(f"note: the model does not know {share} of the words of {finding.phrase!r}", err=True)
+    height, width = result.film.pixels.shape
+    show_table(
+        f"{result.film.path.name}, {width} x {height} pixels",
+        ("phrase", "score", "similarity", "peak x, y", "boxes x, y, w, h"),
+        [_film_cells(finding) for finding in result.findings],
+        left=(0, 4),
+    )
+    typer.echo(f"picture: {result.picture}\nnumbers: {result.record}")
+
+
+def _film_cells(finding: "PhraseFinding") -> tuple[str, ...]:
+    peak = finding.peak
+    boxes = [", ".join(f"{value:.0f}" for value in found.box) for found in finding.boxes]
+    more = f" and {len(boxes) - 2} more" if len(boxes) > 2 else ""
+    return (
+        finding.phrase,
+        f"{finding.score:.2f}",
+        f"{peak.value:.3f}" if peak else "–",
+        f"{peak.x:.0f}, {peak.y:.0f}" if peak else "–",
+        ("; ".join(boxes[:2]) or "none") + more,
+    )
+
+
+def _print_evaluation(result: "PhraseResult") -> None:
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    counts = f"{result.num_phrases} phrases in {result.num_films} films of {result.num_patients} patients"
+    typer.echo(f"{counts}; location prior from {result.num_prior} phrases of other splits\n")
+    micro = {name: table.micro.metrics for name, table in result.tables.items()}
+    _show_metrics("mean over phrases, with 95 % intervals", micro)
+    differences = {f"model - {name}": metrics for name, metrics in result.differences.items()}
+    _show_metrics("difference on the same phrases", differences)
+    model = result.tables["model"]
+    findings = {f"{row.name} ({row.num_samples})": row.metrics for row in model.findings}
+    _show_metrics("model, by finding", {**findings, "mean over findings": model.macro.metrics})
+    typer.echo(f"numbers: {result.record}\nphrases: {result.samples}")
+
+
+def _show_metrics(title: str, rows: Mapping[str, Mapping[str, "Interval"]]) -> None:
+    """Values with their intervals; a dash where undefined."""
+    from mmil_cli.viz.tables import with_interval
+
+    cells = [
+        (name, *(with_interval(v.value, v.low, v.high) for v in (metrics[metric] for metric in SHOWN)))
+        for name, metrics in rows.items()
+    ]
+    show_table(title, ("", *SHOWN.values()), cells)

@@ -1,0 +1,96 @@
+"""Reports to rank and the score of every film with every one of them, in blocks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmil_cli.core.bags import SentenceBag
+from mmil_cli.core.model import ImageFeatures
+from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.inference import Embedder
+from mmil_cli.stages.evaluation import Evaluation, OnProgress
+
+REPORTS_IN_BLOCK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Reports of a dataset, each once.
+
+    Attributes:
+        rows: a row of the dataset that carries each report.
+        counts: how many studies carry its words.
+        reports: sentences of each.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+    reports: tuple[tuple[str, ...], ...]
+
+
+def study_reports(dataset: StudyDataset, rows: np.ndarray) -> Gallery:
+    """One report a study (should rows of a study differ in words, each of its texts), in their order."""
+    keys = np.stack([numbers(dataset, name)[rows] for name in ("study_id", "text_key")], axis=1)
+    first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
+    return Gallery(rows[first], np.ones(len(first), np.int64), _sentences(dataset, rows[first]))
+
+
+def distinct_texts(dataset: StudyDataset, rows: np.ndarray) -> Gallery:
+    """One report a text, whatever number of studies has it, in their order."""
+    studies = study_reports(dataset, rows)
+    texts = numbers(dataset, "text_key")[studies.rows]
+    _, first, counts = np.unique(texts, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    chosen = first[order]
+    return Gallery(studies.rows[chosen], counts[order], tuple(studies.reports[i] for i in chosen))
+
+
+def numbers(dataset: StudyDataset, column: str) -> np.ndarray:
+    """A number for each value of a text column, equal for equal values, all rows."""
+    return np.unique(dataset.column(column), return_inverse=True)[1]
+
+
+class ReportScorer:
+    """Scores films against reports; every distinct sentence is encoded once, memory is bounded by blocks.
+
+    Args:
+        embedder: runs the model.
+        reports: sentences of each report.
+    """
+
+    def __init__(self, embedder: Embedder, reports: Sequence[Sequence[str]]) -> None:
+        self.embedder = embedder
+        self.bag = embedder.reports(reports)
+
+    def __len__(self) -> int:
+        return self.bag.index.shape[0]
+
+    def scores(self, films: ImageFeatures) -> np.ndarray:
+        """The model's score of each film with each report, float32 [B, R]."""
+        return np.concatenate(
+            [self.embedder.logits(films.regions, block).numpy() for block in self._blocks()], axis=1
+        )
+
+    def _blocks(self) -> Iterator[SentenceBag]:
+        """Some reports at a time, with only the sentences they hold."""
+        for index in self.bag.index.split(REPORTS_IN_BLOCK):
+            held, places = torch.unique(index[index >= 0], return_inverse=True)
+            renumbered = torch.full_like(index, -1)
+            renumbered[index >= 0] = places
+            yield SentenceBag(features=self.bag.features[held], index=renumbered)
+
+
+def score_films(
+    evaluation: Evaluation, rows: np.ndarray, scorer: ReportScorer, *, on_progress: OnProgress | None = None
+) -> np.ndarray:
+    """Scores of rows of the dataset with every report, float32 [rows, R]."""
+    scores = np.empty((len(rows), len(scorer)), np.float32)
+    for part, films in evaluation.blocks(rows, on_progress=on_progress):
+        scores[part] = scorer.scores(films)
+    return scores
+
+
+def _sentences(dataset: StudyDataset, rows: np.ndarray) -> tuple[tuple[str, ...], ...]:
+    return tuple(dataset.row(int(row)).sentences for row in rows)

@@ -1,0 +1,213 @@
+import tarfile
+import textwrap
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mmil_cli.data.reports import Section, normalise, parse_report, report_sentences, split_sentences
+
+MIMIC = """                                 FINAL REPORT
+ EXAMINATION:  CHEST (PA AND LAT)
+
+ INDICATION:  ___F with new onset ascites  // eval for infection
+
+ COMPARISON:  None.
+
+ FINDINGS:
+
+ There is no focal consolidation, pleural effusion or pneumothorax.  Bilateral
+ nodular opacities most likely represent nipple shadows. The nodule measures
+ 1.5 cm.
+
+ IMPRESSION:
+
+ No acute cardiopulmonary process.
+"""
+
+
+def named(text: str) -> dict[str, str]:
+    return {section.name: section.text for section in parse_report(text)}
+
+
+def sentences(text: str) -> list[str]:
+    return report_sentences(parse_report(text))
+
+
+def test_sections_are_kept_apart_and_lines_joined():
+    assert named(MIMIC) == {
+        "examination": "CHEST (PA AND LAT)",
+        "indication": "___F with new onset ascites // eval for infection",
+        "comparison": "None.",
+        "findings": "There is no focal consolidation, pleural effusion or pneumothorax. Bilateral nodular opacities "
+        "most likely represent nipple shadows. The nodule measures 1.5 cm.",
+        "impression": "No acute cardiopulmonary process.",
+    }
+    assert sentences(MIMIC) == [
+        "There is no focal consolidation, pleural effusion or pneumothorax.",
+        "Bilateral nodular opacities most likely represent nipple shadows.",
+        "The nodule measures 1.5 cm.",
+        "No acute cardiopulmonary process.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("CONCLUSION", "impression"),
+        ("Impression", "impression"),
+        ("IMPRESION", "impression"),
+        ("FIDNINGS", "findings"),
+        ("FINDINGS AND IMPRESSION", "findings and impression"),
+        ("FINDINGS/IMPRESSION", "findings and impression"),
+        ("CHEST, TWO VIEWS", "findings"),
+        ("AP CHEST, 8:29 A.M. ___", "findings"),
+        ("REASON FOR EXAM", "indication"),
+        ("CLINICAL HISTORY", "history"),
+        ("PRIOR STUDIES", "comparison"),
+        ("RECOMMENDATION(S)", "recommendation"),
+        ("TYPE OF EXAMINATION", "examination"),
+        ("WET READ", "wet read"),
+        ("DOSE REPORTING", "dose reporting"),
+    ],
+)
+def test_spellings_of_headers(header: str, name: str):
+    assert parse_report(f" {header}:  The heart is big.\n") == [Section(name, "The heart is big.")]
+
+
+def test_headers_without_a_colon_in_markdown_and_in_one_line():
+    assert named("FINDINGS\nClear lungs.\nIMPRESSION\nNormal.") == {"findings": "Clear lungs.", "impression": "Normal."}
+    assert named("## Findings\nClear.\n\n**Impression:** Normal.") == {"findings": "Clear.", "impression": "Normal."}
+    flat = "FINAL REPORT INDICATION: Cough for 2 weeks FINDINGS: Clear lungs. IMPRESSION: Normal."
+    assert named(flat) == {"indication": "Cough for 2 weeks", "findings": "Clear lungs.", "impression": "Normal."}
+    assert named("Findings: Clear lungs. Impression: Normal.") == {"findings": "Clear lungs.", "impression": "Normal."}
+
+
+def test_the_first_line_may_be_a_header():
+    assert sentences("IMPRESSION: No pneumonia.") == ["No pneumonia."]
+
+
+def test_organ_headings_stay_in_the_findings():
+    text = "FINDINGS:\nLUNGS: Clear.\nHEART: Normal size.\nIMPRESSION: Normal."
+    assert sentences(text) == ["LUNGS: Clear.", "HEART: Normal size.", "Normal."]
+    assert named("HEART: Normal size.") == {"findings": "HEART: Normal size."}
+
+
+def test_a_view_within_the_findings_is_not_said():
+    assert sentences("FINDINGS:\n PA AND LATERAL CHEST: Clear lungs.") == ["Clear lungs."]
+
+
+def test_preliminary_readings_and_addenda_are_apart():
+    text = (
+        "WET READ: ___ 5:23 PM\n No pneumonia.\n" + "_" * 78 + "\n                FINAL REPORT\n HISTORY:  Fever.\n\n"
+        " IMPRESSION:  AP chest compared to ___, 5:00 a.m.:\n\n New pneumonia.\n" + "_" * 78 + "\n"
+        "                FINAL ADDENDUM\n ADDENDUM  Discussed with Dr. ___.\n"
+    )
+    assert sentences(text) == ["New pneumonia."]
+    assert named(text)["wet read"].endswith("No pneumonia.")
+    assert named(text)["addendum"] == "Discussed with Dr. ___."
+    assert named(text)["history"] == "Fever."
+
+
+def test_a_preliminary_reading_is_better_than_nothing():
+    assert sentences("WET READ: No pneumonia.") == ["No pneumonia."]
+
+
+def test_without_findings_and_impression_the_last_paragraph_counts():
+    text = "                 FINAL REPORT\n HISTORY:  Fever.\n\n COMPARISON:  ___.\n\n Large effusion.  No edema.\n"
+    assert sentences(text) == ["Large effusion.", "No edema."]
+    assert named(text)["comparison"].startswith("___.")
+
+
+def test_text_under_another_header_is_not_taken_for_a_description():
+    assert sentences("INDICATION: Pneumonia? Cough.") == []
+    assert sentences("FINDINGS: ___\nINDICATION: Cough.") == []
+
+
+def test_text_without_headers_is_all_description():
+    assert sentences("The lungs are clear.\n\nNo effusion.") == ["The lungs are clear.", "No effusion."]
+
+
+@pytest.mark.parametrize("text", ["", "   \n ", "___", "XXXX.", "1. \n2.", "FINDINGS:\n\nIMPRESSION: ___."])
+def test_no_words_no_sentences(text: str):
+    assert sentences(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Nodule of 1.5 cm. ET tube 4.2 cm above.", ["Nodule of 1.5 cm.", "ET tube 4.2 cm above."]),
+        ("1. Big heart.\n2. Effusion 3. Edema", ["Big heart.", "Effusion", "Edema"]),
+        ("1) No pneumonia. 2) Old fracture", ["No pneumonia.", "Old fracture"]),
+        ("1.Severe arthritis. 2.Clear lungs", ["Severe arthritis.", "Clear lungs"]),
+        ("No disease. 2. 8 mm nodule.", ["No disease.", "8 mm nodule."]),
+        ("Chest 1. No change. 2. Scoliosis.", ["Chest", "No change.", "Scoliosis."]),
+        ("Fracture of rib 7. Normal heart.", ["Fracture of rib 7.", "Normal heart."]),
+        ("Wedging of T11 and T12. No edema.", ["Wedging of T11 and T12.", "No edema."]),
+        ("At 8:29 A.M. on ___ seen. Dr. ___ was told.", ["At 8:29 A.M. on ___ seen.", "Dr. ___ was told."]),
+        ("Told at 3:15 p.m. The line is out.", ["Told at 3:15 p.m.", "The line is out."]),
+        ("Edema vs. Pneumonia. See below, e.g. left.", ["Edema vs. Pneumonia.", "See below, e.g. left."]),
+        ("Compared to ___. XXXX unchanged.", ["Compared to ___.", "XXXX unchanged."]),
+        ("No effusion. heart size normal.", ["No effusion.", "heart size normal."]),
+        ("Lungs are clear.There is no edema.", ["Lungs are clear.", "There is no edema."]),
+        ("Stable heart.. .", ["Stable heart."]),
+        ("- Big heart\n- Clear lungs", ["Big heart", "Clear lungs"]),
+        ("Heart size normal\nLungs clear\nNo effusion", ["Heart size normal", "Lungs clear", "No effusion"]),
+        ("Is there edema? Yes, there is.", ["Is there edema?", "Yes, there is."]),
+    ],
+)
+def test_sentence_splitting(text: str, expected: list[str]):
+    assert split_sentences(text) == expected
+
+
+def test_wrapped_lines_are_joined_at_capitals_and_gaps():
+    text = (
+        "There is a left-sided catheter whose tip ends in the lower third of the\n"
+        "SVC. The patient was seen by ___ on ___ and\n"
+        "PICC placement was confirmed without any sign of a pneumothorax at all."
+    )
+    assert split_sentences(text) == [
+        "There is a left-sided catheter whose tip ends in the lower third of the SVC.",
+        "The patient was seen by ___ on ___ and PICC placement was confirmed without any sign of a "
+        "pneumothorax at all.",
+    ]
+
+
+def test_normalise_is_the_key_of_identical_text():
+    assert normalise("No  Pleural\nEffusion, or pneumothorax.") == "no pleural effusion or pneumothorax"
+    assert normalise("Seen on ___ and XXXX.") == "seen on and"
+    assert normalise("1.5 cm") != normalise("1.6 cm")
+
+
+def openi_reports(shared_data: Path) -> list[dict[str, str]]:
+    with tarfile.open(shared_data / "openi_reports" / "NLMCXR_reports.tgz") as archive:
+        roots = [
+            ElementTree.parse(archive.extractfile(member)).getroot()  # type: ignore[arg-type]
+            for member in archive
+            if member.name.endswith(".xml")
+        ]
+    texts = [
+        {str(node.get("Label")): " ".join((node.text or "").split()) for node in root.iter("AbstractText")}
+        for root in roots
+    ]
+    return [{name: text for name, text in sections.items() if text} for sections in texts]
+
+
+def test_real_reports_come_back_as_they_were_put_in(shared_data: Path):
+    """All OpenI reports, laid out as MIMIC-CXR does: at most a few, which hold headers within texts, may differ."""
+    differ = Counter[str]()
+    reports = openi_reports(shared_data)
+    for sections in reports:
+        wrapped = [
+            textwrap.fill(f" {name}:  {text}", 79, break_long_words=False, break_on_hyphens=False)
+            for name, text in sections.items()
+        ]
+        found = parse_report("                 FINAL REPORT\n" + "\n\n".join(wrapped))
+        told = [(section.name, " ".join(section.text.split())) for section in found]
+        differ["sections"] += told != [(name.lower(), text) for name, text in sections.items()]
+        described = [text for name, text in sections.items() if name in ("FINDINGS", "IMPRESSION")]
+        differ["sentences"] += report_sentences(found) != [s for text in described for s in split_sentences(text)]
+    assert len(reports) == 3955
+    assert differ["sections"] <= 20
+    assert differ["sentences"] <= 3

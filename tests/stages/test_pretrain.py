@@ -1,0 +1,299 @@
+"""Pretraining: it learns, it resumes to the same bytes, and every knob does something."""
+
+import hashlib
+import json
+
+import pytest
+
+TINY = (
+    "data.batch_size=8",
+    "data.workers=0",
+    "image.size=32",
+    "image.widths=[4, 8]",
+    "text.width=8",
+    "text.heads=2",
+    "text.layers=1",
+    "projection.dim=8",
+    "optim.epochs=1",
+    "run.precision=fp32",
+    "run.save_every=2",
+)
+
+
+def tiny_recipe(*overrides):
+    from mmil_cli.config.load import load_recipe
+
+    return load_recipe(None, overrides=[*TINY, *overrides])
+
+
+def pretrain(data, out, *overrides, **options):
+    from mmil_cli.stages.pretrain import run
+
+    return run(data, out, recipe=tiny_recipe(*overrides), device="cpu", **options)
+
+
+def weights_hash(result):
+    return hashlib.sha256((result.checkpoint / "model.safetensors").read_bytes()).hexdigest()
+
+
+class PlugPulled(Exception):
+    """Stands for whatever ends a process between two steps."""
+
+
+def stop_after(step):
+    from mmil_cli.stages.pretrain import Watchers
+
+    def watch(progress):
+        if progress.step == step:
+            raise PlugPulled
+
+    return Watchers(on_step=watch)
+
+
+def test_learns_to_match_films_and_reports(tiny_run):
+    entries = [json.loads(line) for line in (tiny_run / "log.jsonl").read_text().splitlines()]
+    last = [entry for entry in entries if entry["kind"] == "validate"][-1]
+    assert last["loss"] < 0.8 * last["chance_loss"]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_an_interrupted_run_ends_with_the_same_bytes(tiny_dataset, tmp_path, step):
+    undisturbed = pretrain(tiny_dataset, tmp_path / "whole")
+    assert undisturbed.num_steps > 5
+    with pytest.raises(PlugPulled):
+        pretrain(tiny_dataset, tmp_path / "broken", watchers=stop_after(step))
+    resumed = pretrain(tiny_dataset, tmp_path / "broken")
+    assert resumed.resumed_at == (step - 1) // 2 * 2  # the step stopped at was not saved yet
+    assert weights_hash(resumed) == weights_hash(undisturbed)
+    assert resumed.metrics == undisturbed.metrics
+    assert not (tmp_path / "broken" / "state.pt").exists()
+
+
+def test_a_run_stopped_after_a_validation_on_the_way_is_not_taken_for_finished(tiny_dataset, tmp_path):
+    options = ("optim.epochs=2", "run.validate_every=1", "run.save_every=1000")
+    first_epoch = pretrain(tiny_dataset, tmp_path / "one").num_steps
+    with pytest.raises(PlugPulled):
+        pretrain(tiny_dataset, tmp_path / "run", *options, watchers=stop_after(first_epoch + 1))
+    assert (tmp_path / "run" / "checkpoint").is_dir()
+    result = pretrain(tiny_dataset, tmp_path / "run", *options)
+    assert (result.resumed_at, result.num_steps) == (0, 2 * first_epoch)
+
+
+def test_workers_change_nothing(tiny_dataset, tmp_path):
+    results = [
+        pretrain(tiny_dataset, tmp_path / str(workers), f"data.workers={workers}") for workers in (0, 2)
+    ]
+    assert weights_hash(results[0]) == weights_hash(results[1])
+
+
+def test_a_finished_run_is_left_alone_and_another_is_refused(tiny_dataset, tmp_path):
+    from mmil_cli.errors import UsageError
+
+    first = pretrain(tiny_dataset, tmp_path / "run")
+    again = pretrain(tiny_dataset, tmp_path / "run")
+    assert again.resumed_at == again.num_steps == first.num_steps
+    with pytest.raises(UsageError, match="another recipe"):
+        pretrain(tiny_dataset, tmp_path / "run", "run.seed=1")
+    replaced = pretrain(tiny_dataset, tmp_path / "run", "run.seed=1", overwrite=True)
+    assert weights_hash(replaced) != weights_hash(first) or replaced.resumed_at == 0
+
+
+def test_the_card_says_where_the_checkpoint_comes_from(tiny_run, tiny_dataset):
+    from mmil_cli.checkpoint import open_checkpoint
+    from mmil_cli.data.dataset import StudyDataset
+
+    card = open_checkpoint(tiny_run).card
+    info = StudyDataset.open(tiny_dataset).info
+    assert card.dataset_hash == info.content_hash
+    assert card.image["stored_side"] == info.side
+    assert card.label_names == info.label_names
+    assert card.stage == "pretrain"
+
+
+KNOBS = [
+    "data.batch_size=9",
+    "data.max_sentences=1",
+    "image.widths=[4, 6]",
+    "image.blocks=2",
+    "image.size=48",
+    "image.fit=crop",
+    "image.mean=0.4",
+    "image.std=0.5",
+    "text.width=12",
+    "text.layers=2",
+    "text.heads=1",
+    "text.dropout=0.5",
+    "text.max_tokens=4",
+    "text.vocabulary_size=100",
+    "projection.dim=6",
+    "projection.hidden_dim=5",
+    "score.expression=max",
+    "score.expression=lse(gamma=3)+nl",
+    "score.temperature=0.3",
+    "score.learn_temperature=false",
+    "score.same_group=positive",
+    "augment.rotate=30",
+    "augment.shift=0.2",
+    "augment.scale=0.4",
+    "augment.brightness=0.5",
+    "augment.contrast=0.7",
+    "optim.epochs=2",
+    "optim.lr=0.01",
+    "optim.text_lr=0.01",
+    "optim.weight_decay=0.5",
+    "optim.warmup=0.5",
+    "optim.grad_clip=0.01",
+    "run.seed=5",
+    "run.precision=bf16",
+]
+WATCHED = {"data.workers", "data.views", "image.encoder", "image.layer", "image.weights", "text.encoder",
+           "text.vocabulary", "run.log_every", "run.save_every", "run.validate_every",
+           "run.validate_films"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_dataset, tmp_path_factory):
+    return weights_hash(pretrain(tiny_dataset, tmp_path_factory.mktemp("reference") / "run"))
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_every_knob_changes_the_outcome(tiny_dataset, reference, tmp_path, knob):
+    assert weights_hash(pretrain(tiny_dataset, tmp_path / "run", knob)) != reference
+
+
+def test_no_knob_is_without_a_test():
+    from mmil_cli.config.recipe import Recipe
+
+    names = {
+        f"{section}.{key}"
+        for section, field in Recipe.model_fields.items()
+        for key in field.annotation.model_fields
+    }
+    assert names == {knob.split("=")[0] for knob in KNOBS} | WATCHED
+
+
+def test_views_choose_the_films(tiny_dataset, tmp_path):
+    from mmil_cli.errors import UsageError
+
+    fewer = pretrain(tiny_dataset, tmp_path / "pa", "data.views=[PA]", "data.batch_size=4")
+    whole = pretrain(tiny_dataset, tmp_path / "all", "data.batch_size=4")
+    assert fewer.num_steps < whole.num_steps
+    with pytest.raises(UsageError, match="no view LATERAL"):
+        pretrain(tiny_dataset, tmp_path / "none", "data.views=[LATERAL]")
+
+
+def test_validation_sees_as_many_films_as_asked(tiny_dataset, tmp_path):
+    few = pretrain(tiny_dataset, tmp_path / "few", "run.validate_films=3")
+    all_of_them = pretrain(tiny_dataset, tmp_path / "all")
+    assert few.metrics["chance_loss"] < all_of_them.metrics["chance_loss"]
+
+
+def test_the_log_has_lines_and_validations_as_often_as_asked(tiny_dataset, tmp_path):
+    result = pretrain(
+        tiny_dataset, tmp_path / "run", "run.log_every=1", "run.validate_every=1", "optim.epochs=2"
+    )
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    steps = [entry["step"] for entry in entries if entry["kind"] == "train"]
+    assert steps == list(range(1, result.num_steps + 1))
+    assert [entry["step"] for entry in entries if entry["kind"] == "validate"] == [
+        result.num_steps // 2,
+        result.num_steps,
+    ]
+    assert all(
+        {"lse/image_to_text", "nl/logit_scale", "waiting"} <= entry.keys()
+        for entry in entries
+        if entry["kind"] == "train"
+    )
+
+
+def test_a_batch_larger_than_the_split_is_refused_before_anything_is_written(tiny_dataset, tmp_path):
+    from mmil_cli.errors import UsageError
+
+    with pytest.raises(UsageError, match=r"data.batch_size is 4000, but the train split .* films"):
+        pretrain(tiny_dataset, tmp_path / "run", "data.batch_size=4000")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vocabulary_that_knows_none_of_the_words_is_refused(tiny_dataset, tmp_path):
+    from mmil_cli.errors import UsageError
+
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nbonjour\n")
+    with pytest.raises(UsageError, match="knows only"):
+        pretrain(tiny_dataset, tmp_path / "run", f"text.vocabulary={tmp_path / 'vocab.txt'}")
+
+
+def test_a_given_vocabulary_is_used(tiny_dataset, tmp_path):
+    from mmil_cli.checkpoint import open_checkpoint
+
+    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789.,-"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    result = pretrain(tiny_dataset, tmp_path / "run", f"text.vocabulary={tmp_path / 'vocab.txt'}")
+    vocabulary = json.loads((open_checkpoint(result.checkpoint).tokenizer / "tokenizer.json").read_text())[
+        "model"
+    ]["vocab"]
+    assert len(vocabulary) == len(words)
+
+
+def test_torchvision_network_with_a_weight_file(tiny_dataset, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import get_model
+
+    from mmil_cli.build import load_checkpoint
+    from mmil_cli.errors import CheckpointError, UsageError
+
+    network = get_model("resnet18", weights=None)
+    save_file(network.state_dict(), tmp_path / "resnet18.safetensors")
+    options = ("image.encoder=resnet18", "image.layer=layer2", "optim.lr=1e-9", "optim.weight_decay=0")
+    result = pretrain(
+        tiny_dataset, tmp_path / "run", *options, f"image.weights={tmp_path / 'resnet18.safetensors'}"
+    )
+    assert result.weights.num_loaded > 50
+    assert any(name.startswith("fc.") for name in result.weights.unused)
+    body = load_checkpoint(tmp_path / "run").embedder.model.image_encoder.body.state_dict()
+    torch.testing.assert_close(body["conv1.weight"], network.conv1.weight, atol=1e-4, rtol=1e-3)
+
+    partial = {name: value for name, value in network.state_dict().items() if name != "conv1.weight"}
+    save_file(partial, tmp_path / "partial.safetensors")
+    with pytest.raises(CheckpointError, match=r"missing: conv1\.weight"):
+        pretrain(
+            tiny_dataset, tmp_path / "partial", *options, f"image.weights={tmp_path / 'partial.safetensors'}"
+        )
+    with pytest.raises(UsageError, match="no file"):
+        pretrain(tiny_dataset, tmp_path / "none", *options, "image.weights=nowhere.safetensors")
+
+
+def test_hugging_face_text_encoder_from_a_folder(tiny_dataset, tmp_path):
+    from transformers import BertConfig, BertModel
+
+    from mmil_cli.build import load_checkpoint
+    from mmil_cli.data.dataset import StudyDataset
+    from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece
+
+    dataset = StudyDataset.open(tiny_dataset)
+    sentences = [sentence for row in range(len(dataset)) for sentence in dataset.row(row).sentences]
+    tokenizer = SentenceTokenizer(learn_wordpiece(sentences, vocabulary_size=300), max_tokens=32)
+    config = BertConfig(
+        vocab_size=tokenizer.vocabulary_size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    tokenizer.save(tmp_path / "bert")
+    (tmp_path / "bert" / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]"})
+    )
+    pretrain(tiny_dataset, tmp_path / "run", f"text.encoder={tmp_path / 'bert'}")
+    loaded = load_checkpoint(tmp_path / "run")
+    assert loaded.embedder.sentences(["a bright square on the left"]).shape == (1, 8)
+
+
+def test_a_text_encoder_that_cannot_be_had_says_the_local_way(tiny_dataset, tmp_path, monkeypatch):
+    from mmil_cli.errors import UsageError
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UsageError, match="download it where there is a network and give its folder"):
+        pretrain(tiny_dataset, tmp_path / "run", "text.encoder=nobody/no-such-model")

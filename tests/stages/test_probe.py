@@ -1,0 +1,244 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_studies
+import torch
+import yaml
+
+from mmil_cli.errors import UsageError
+from mmil_cli.stages.findings import Uncertain, matching, pick_findings, resolve_uncertain
+from mmil_cli.stages.linear_probe import Examples, fit_probe
+from mmil_cli.stages.probe import Method, ProbeResult, run
+
+SQUARES = [tiny_studies.label_name(corner) for corner in tiny_studies.CORNERS]
+
+
+@pytest.fixture(scope="module")
+def result(
+    tiny_dataset: Path, tiny_run: Path, tiny_prompts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ProbeResult:
+    out = tmp_path_factory.mktemp("probe")
+    return run(tiny_dataset, checkpoint=tiny_run, out=out, prompts=tiny_prompts, device="cpu")
+
+
+def test_both_methods_beat_chance_by_more_than_their_intervals(result: ProbeResult) -> None:
+    assert [part.method for part in result.methods] == [Method.LINEAR, Method.ZERO_SHOT]
+    for part in result.methods:
+        assert part.table.mean.num_findings == 4
+        assert part.table.mean.auroc.low > 0.7
+        assert part.table.mean.auprc.low > part.table.mean.prevalence + 0.1
+
+
+def test_a_finding_of_one_class_is_skipped_with_its_counts(result: ProbeResult) -> None:
+    linear, zero_shot = result.methods
+    assert linear.skipped == {"Never": "the train split has 0 positive and 75 negative films"}
+    assert zero_shot.skipped == {"Never": "no prompts for it"}
+
+
+def test_the_record_holds_figures_and_provenance(result: ProbeResult) -> None:
+    content = json.loads(result.record.read_text())
+    zero_shot = content["methods"]["zero-shot"]["findings"]["Left Upper Square"]
+    assert zero_shot["auroc"]["value"] == result.methods[1].table.rows[0].auroc.value
+    assert zero_shot["chosen"]["negative"] == tiny_studies.PROMPTS["left upper square"]["negative"]
+    assert (
+        content["methods"]["linear"]["findings"]["Left Upper Square"]["chosen"]["chosen_on"]
+        == "validate split"
+    )
+    assert content["num_films"] == 48
+    assert content["provenance"]["checkpoint"]["folder"] == "tiny/checkpoint"
+    assert content["provenance"]["split"] == "test"
+    assert content["provenance"]["options"]["uncertain"] == "ignore"
+    assert str(result.record.parent) not in result.record.read_text()
+
+
+def test_zero_shot_is_the_difference_of_the_models_own_logits(
+    tiny_dataset: Path, tiny_run: Path, tiny_prompts: Path
+) -> None:
+    from mmil_cli.build import load_checkpoint
+    from mmil_cli.config.prompts import load_prompts
+    from mmil_cli.data.dataset import StudyDataset
+    from mmil_cli.stages.zero_shot import ZeroShot
+
+    embedder = load_checkpoint(tiny_run, device="cpu").embedder
+    dataset = StudyDataset.open(tiny_dataset)
+    films = embedder.dataset(dataset, [0, 1, 2])
+    one = {"a": load_prompts(tiny_prompts)["left upper square"]}
+    single = {"a": type(one["a"])(one["a"].positive[:1], one["a"].negative[:1])}
+    reports = embedder.reports([single["a"].positive, single["a"].negative])
+    logits = embedder.logits(films.regions, reports).numpy()
+    scores = ZeroShot(embedder, single).scores(films.regions)
+    np.testing.assert_allclose(scores[:, 0], logits[:, 0] - logits[:, 1], rtol=1e-4, atol=1e-4)
+    ensemble = ZeroShot(embedder, one)
+    torch.testing.assert_close(ensemble.reports.features.norm(dim=1), torch.ones(2))
+    assert not np.allclose(ensemble.scores(films.regions), scores)
+
+
+def _mean(dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object) -> ProbeResult:
+    return run(dataset, checkpoint=checkpoint, out=out, prompts=prompts, device="cpu", **options)  # type: ignore[arg-type]
+
+
+def test_what_uncertain_counts_as_changes_the_labels_scored(
+    tiny_dataset: Path, tiny_run: Path, tiny_prompts: Path, tmp_path: Path
+) -> None:
+    counts = {}
+    for policy in Uncertain:
+        result = _mean(
+            tiny_dataset, tiny_run, tiny_prompts, tmp_path, uncertain=policy, methods=[Method.ZERO_SHOT]
+        )
+        row = result.methods[0].table.rows[0]
+        counts[policy] = (row.num_positive, row.num_negative)
+    positive, negative = counts[Uncertain.IGNORE]
+    num_uncertain = counts[Uncertain.POSITIVE][0] - positive
+    assert num_uncertain > 0
+    assert counts[Uncertain.POSITIVE] == (positive + num_uncertain, negative)
+    assert counts[Uncertain.NEGATIVE] == (positive, negative + num_uncertain)
+
+
+def test_only_the_asked_findings_in_any_spelling_and_one_class_is_nan(
+    tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.yaml"
+    prompts.write_text(
+        yaml.safe_dump(
+            {"never": {"positive": ["Never seen."], "negative": ["Not seen."]}, "Right_Upper_SQUARE": {
+                "positive": ["Bright right upper square."], "negative": ["The right upper corner is dark."]
+            }, "Cardiomegaly": {"positive": ["Big heart."], "negative": ["Small heart."]}}
+        )
+    )  # fmt: skip
+    result = _mean(
+        tiny_dataset, tiny_run, prompts, tmp_path, findings=["right upper_square", "NEVER"], split="validate"
+    )
+    zero_shot = result.methods[1].table
+    assert [row.name for row in zero_shot.rows] == ["Right Upper Square", "Never"]
+    assert zero_shot.rows[1].num_positive == 0
+    assert math.isnan(zero_shot.rows[1].auroc.value)
+    assert zero_shot.mean.num_findings == 1
+    assert (
+        json.loads(result.record.read_text())["methods"]["zero-shot"]["findings"]["Never"]["auroc"]["value"]
+        is None
+    )
+    assert result.methods[0].details["Right Upper Square"]["chosen_on"] == "folds of the train split"
+    assert any("Cardiomegaly" in note for note in result.notes)
+
+
+def test_a_model_that_learned_nothing_stays_at_chance(
+    tiny_dataset: Path, tiny_run: Path, tiny_prompts: Path, tmp_path: Path
+) -> None:
+    """The control of the learning test: the same run with the encoder's weights shuffled."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "run"
+    shutil.copytree(tiny_run / "checkpoint", broken)
+    weights = load_file(broken / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in weights.items():
+        if name.startswith("image_projection"):
+            shuffled = tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)]
+            weights[name] = shuffled.reshape(tensor.shape).clone()
+    save_file(weights, broken / "model.safetensors")
+    result = _mean(tiny_dataset, broken, tiny_prompts, tmp_path, methods=[Method.ZERO_SHOT])
+    assert result.methods[0].table.mean.auroc.value < 0.8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "train"}, "cannot be scored there"),
+        ({"split": "holdout"}, "it has: test, train, validate|it has: train"),
+        ({"findings": ["left uper square"]}, "did you mean 'Left Upper Square'"),
+        ({"prompts": "chexpert"}, "has prompts for none of Left Upper Square"),
+        ({"prompts": "chexprt"}, "did you mean 'chexpert'"),
+    ],
+)
+def test_refuses_what_cannot_be(
+    options: dict[str, object],
+    message: str,
+    tiny_dataset: Path,
+    tiny_run: Path,
+    tiny_prompts: Path,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(
+            tiny_dataset,
+            checkpoint=tiny_run,
+            out=tmp_path,
+            device="cpu",
+            **{"prompts": tiny_prompts, **options},
+        )  # type: ignore[arg-type]
+    assert not (tmp_path / "probe.json").exists()
+
+
+def test_zero_shot_on_the_train_split_says_that_the_model_saw_it(
+    tiny_dataset: Path, tiny_run: Path, tiny_prompts: Path, tmp_path: Path
+) -> None:
+    result = _mean(tiny_dataset, tiny_run, tiny_prompts, tmp_path, split="train", methods=[Method.ZERO_SHOT])
+    assert any("trained on these very films" in note for note in result.notes)
+
+
+def test_resolves_uncertain_labels_and_leaves_missing_ones() -> None:
+    labels = np.array([[1, 0, -1, np.nan]], np.float32)
+    np.testing.assert_array_equal(resolve_uncertain(labels, Uncertain.IGNORE), [[1, 0, np.nan, np.nan]])
+    np.testing.assert_array_equal(resolve_uncertain(labels, Uncertain.POSITIVE), [[1, 0, 1, np.nan]])
+    np.testing.assert_array_equal(resolve_uncertain(labels, Uncertain.NEGATIVE), [[1, 0, 0, np.nan]])
+
+
+def test_findings_are_matched_in_any_spelling() -> None:
+    assert pick_findings(["Pleural Effusion", "Edema"], ["pleural_effusion"]) == ("Pleural Effusion",)
+    assert matching({"PLEURAL effusion": 1, "Other": 2}, ["pleural_effusion"]) == {"pleural_effusion": 1}
+    with pytest.raises(UsageError, match="no labels"):
+        pick_findings([], None)
+
+
+def _noisy_examples(seed: int, *, num: int, informative: bool) -> Examples:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, num)
+    features = generator.normal(size=(num, 20))
+    features[:, 0] += 3 * labels if informative else 0
+    return Examples(features, labels, np.arange(num) // 2)
+
+
+def test_the_penalty_follows_what_the_validation_films_say() -> None:
+    noise = fit_probe(
+        _noisy_examples(0, num=60, informative=False), _noisy_examples(1, num=60, informative=False), seed=0
+    )
+    signal = fit_probe(
+        _noisy_examples(0, num=60, informative=True), _noisy_examples(1, num=60, informative=True), seed=0
+    )
+    assert noise.penalty > signal.penalty
+    assert noise.converged
+    assert signal.chosen_on == "validate split"
+
+
+def test_without_validation_films_the_penalty_comes_from_folds_by_patient() -> None:
+    train = _noisy_examples(0, num=60, informative=True)
+    nothing = train.take(np.empty(0, np.int64))
+    one_class = train.take(np.flatnonzero(train.labels == 1))
+    for validate in (nothing, one_class):
+        assert fit_probe(train, validate, seed=0).chosen_on == "folds of the train split"
+    single_patient = Examples(train.features, train.labels, np.zeros(60))
+    assert re.match("nothing", fit_probe(single_patient, nothing, seed=0).chosen_on)
+
+
+def test_the_penalty_does_not_depend_on_the_number_of_films() -> None:
+    """Each film twice is the same mean loss, hence the same probe."""
+    train = _noisy_examples(0, num=60, informative=True)
+    validate = _noisy_examples(1, num=60, informative=True)
+    twice = train.take(np.concatenate([np.arange(60), np.arange(60)]))
+    once, doubled = fit_probe(train, validate, seed=0), fit_probe(twice, validate, seed=0)
+    np.testing.assert_allclose(
+        once.scores(validate.features), doubled.scores(validate.features), rtol=1e-2, atol=1e-2
+    )
+
+
+def test_labelled_examples_leave_out_missing_labels() -> None:
+    examples = Examples.labelled(np.eye(3), np.array([1, np.nan, 0]), np.array(["a", "b", "c"]))
+    assert examples.labels.tolist() == [1, 0]
+    assert examples.groups.tolist() == ["a", "c"]
+    assert examples.has_both
