@@ -116,12 +116,21 @@ def write_mimic(root: Path, *, tables: bool = True, suffix: str = ".csv.gz") -> 
 def write_mimic_tables(folder: Path, images: Iterable[tuple[str, str, str]], suffix: str = ".csv.gz") -> None:
     """The split, metadata and label tables of MIMIC-CXR-JPG for (image, study, patient)."""
     ids = [{"dicom_id": image, "study_id": study, "subject_id": patient} for image, study, patient in images]
-    write_csv(folder / f"mimic-cxr-2.0.0-split{suffix}", [{**row, "split": SPLITS[row["subject_id"]]} for row in ids])
+    write_csv(
+        folder / f"mimic-cxr-2.0.0-split{suffix}",
+        [{**row, "split": SPLITS[row["subject_id"]]} for row in ids],
+    )
     views = [{**row, "ViewPosition": "LATERAL" if n % 2 else "AP", "Rows": 48} for n, row in enumerate(ids)]
     write_csv(folder / f"mimic-cxr-2.0.0-metadata{suffix}", views)
     studies = {row["study_id"]: row["subject_id"] for row in ids}
     labels = [
-        {"subject_id": patient, "study_id": study, "Edema": "", "No Finding": "1.0", "Pleural Effusion": "-1.0"}
+        {
+            "subject_id": patient,
+            "study_id": study,
+            "Edema": "",
+            "No Finding": "1.0",
+            "Pleural Effusion": "-1.0",
+        }
         for study, patient in studies.items()
     ]
     write_csv(folder / f"mimic-cxr-2.0.0-chexpert{suffix}", labels)

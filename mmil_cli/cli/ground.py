@@ -100,7 +100,7 @@ def ground(
             device=device,
         )
         return
-    _refuse({"an image": image, "--threshold": threshold}, "is for one film; it does not go with --phrases")
+    _refuse({"IMAGE": image, "--threshold": threshold}, "is for one film; it does not go with --phrases")
     if data is None:
         raise UsageError("--phrases needs --data, the dataset folder of the films that it names")
     _evaluate(

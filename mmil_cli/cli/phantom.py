@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmil_cli.cli.progress import CountProgress
 
 
 class DifficultyChoice(StrEnum):
@@ -43,9 +43,7 @@ def phantom(
     from mmil_cli.phantom.difficulty import Difficulty
     from mmil_cli.stages.phantom import run
 
-    columns = (TextColumn("generating studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("studies", total=studies)
+    with CountProgress("generate", "studies") as progress:
         result = run(
             out,
             studies=studies,
@@ -53,7 +51,7 @@ def phantom(
             difficulty=Difficulty(difficulty.value),
             side=side,
             workers=workers,
-            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            on_progress=progress.update,
         )
     counts = ", ".join(f"{name} {number}" for name, number in sorted(result.splits.items()))
     state = "wrote" if result.written else "already there, nothing to do:"

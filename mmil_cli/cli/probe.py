@@ -135,7 +135,7 @@ def _show_method(part: "MethodResult", result: "ProbeResult") -> None:
     show_table(
         f"{part.method} on {result.num_films} films of {result.num_patients} patients "
         f"({result.provenance['split']}); chance is AUROC 0.50",
-        ("finding", "pos/neg", "AUROC", "AUPRC", "AUPRC by chance"),
+        ("finding", "pos/neg", "AUROC", "AUPRC", "chance AUPRC"),
         [*rows, average],
     )
     for name, why in part.skipped.items():

@@ -26,12 +26,15 @@ def _draw(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for number, name in enumerate(columns):
-        table.add_column(escape(name), justify="left" if number in left else "right")
+        is_text = number in left
+        table.add_column(escape(name), justify="left" if is_text else "right", no_wrap=not is_text)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print()
 
 
 def _plain(

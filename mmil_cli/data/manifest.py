@@ -113,7 +113,7 @@ def _duplicate_ids(records: Iterable[Record]) -> Iterator[str]:
     twice = [image_id for image_id, count in counts.items() if count > 1]
     if twice:
         yield (
-            f"{len(twice)} image ids occur more than once ({listing(twice)}); each image needs its own: "
+            f"image ids that occur more than once: {len(twice)} ({listing(twice)}); each needs its own: "
             "remove repeated rows, or name a column of unique ids with --column image_id=NAME"
         )
 
@@ -126,6 +126,6 @@ def _patients_in_two_splits(records: Iterable[Record]) -> Iterator[str]:
     torn = [f"{patient} ({', '.join(sorted(names))})" for patient, names in splits.items() if len(names) > 1]
     if torn:
         yield (
-            f"{len(torn)} patients are in more than one split ({listing(torn)}); all images of a patient "
-            "must be in one split: mend the split column, or leave it out to have patients split by their ids"
+            f"patients in more than one split: {len(torn)} ({listing(torn)}); all images of a patient must "
+            "be in one: mend the split column, or leave it out to have patients split by their ids"
         )

@@ -82,7 +82,7 @@ def read_phrases(path: Path) -> list[Phrase]:
 
 def _check_columns(table: Table) -> None:
     missing = [name for name in (*TEXT_COLUMNS, *NUMBER_COLUMNS) if name not in table.columns]
-    clauses = [f"{name}{nearest(name, table.columns)}" for name in missing]
+    clauses = [_with_guess(name, table.columns) for name in missing]
     if not any(name in table.columns for name in ID_COLUMNS):
         clauses.append("dicom_id or path")
     if clauses:
@@ -91,6 +91,11 @@ def _check_columns(table: Table) -> None:
             f"{table.path} lacks the columns {listing(clauses, 20)}. A table of phrases has one row a box, "
             f"as in MS-CXR: dicom_id or path, {needed}, and perhaps split"
         )
+
+
+def _with_guess(name: str, known: Sequence[str]) -> str:
+    guess = nearest(name, known).removeprefix("; ")
+    return f"{name} ({guess})" if guess else name
 
 
 def _problem(cells: dict[str, str]) -> str:

@@ -40,7 +40,7 @@ class Settings:
 
 
 SETTINGS = {
-    Difficulty.EASY: Settings(1.0, 0.6, 0.6, (0.35, 1.0), (16.0, 30.0), 0.8, 0.06, 0.6, 0.45),
-    Difficulty.MEDIUM: Settings(0.8, 1.0, 1.0, (0.15, 0.95), (10.0, 28.0), 1.6, 0.14, 0.3, 0.55),
+    Difficulty.EASY: Settings(1.0, 0.6, 0.6, (0.35, 1.0), (20.0, 30.0), 0.8, 0.06, 0.6, 0.45),
+    Difficulty.MEDIUM: Settings(0.8, 1.0, 1.0, (0.15, 0.95), (12.0, 28.0), 1.6, 0.14, 0.3, 0.55),
     Difficulty.HARD: Settings(0.6, 1.7, 1.4, (0.0, 0.8), (6.0, 20.0), 2.6, 0.24, 0.1, 0.65),
 }

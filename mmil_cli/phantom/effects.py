@@ -150,7 +150,7 @@ def _draw_atelectasis(scene: Scene, effects: Effects, finding: Finding, sign: in
 
 def _draw_nodule(scene: Scene, effects: Effects, finding: Finding, sign: int) -> NDArray[np.bool_]:
     chord = nodule_chord(scene.canvas, anatomy=scene.chest.anatomy, finding=finding, sign=sign)
-    effects.tissue_mm += chord * np.float32(1.7 * scene.contrast)
+    effects.tissue_mm += chord * np.float32(2.1 * scene.contrast)
     return chord > 0
 
 

@@ -54,9 +54,8 @@ class Evaluation:
         """Features of rows of the dataset, some at a time, with their places among `rows`."""
         for start in range(0, len(rows), FILMS_IN_BLOCK):
             part = slice(start, min(start + FILMS_IN_BLOCK, len(rows)))
-            yield part, self.embedder.dataset(self.dataset, rows[part].tolist())
-            if on_progress:
-                on_progress(part.stop, len(rows))
+            told = parts_of(len(rows), before=start, on_progress=on_progress)
+            yield part, self.embedder.dataset(self.dataset, rows[part].tolist(), on_progress=told)
 
     def provenance(
         self, *, split: str | None, seed: int | None, options: Mapping[str, Any]

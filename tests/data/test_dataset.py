@@ -33,7 +33,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return target
 
 
-def test_rows_and_pixels_are_those_put_in(folder: Path):
+def test_rows_and_pixels_are_those_put_in(folder: Path) -> None:
     dataset = StudyDataset.open(folder)
     assert len(dataset) == 8
     for index in (5, 0, 7, 2, 3):
@@ -45,30 +45,36 @@ def test_rows_and_pixels_are_those_put_in(folder: Path):
     assert row.sentences == ("Film 5 shows a nodule.", "No effusion.")
     assert row.text_key == "film 5 shows a nodule\nno effusion"
     assert row.to_source == Affine()
-    assert (row.height, row.width, row.source_height, row.source_width, row.spacing_mm) == (48, 40, 48, 40, None)
+    assert (row.height, row.width, row.source_height, row.source_width, row.spacing_mm) == (
+        48,
+        40,
+        48,
+        40,
+        None,
+    )
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
-def test_every_encoding_gives_the_film_back(tmp_path: Path, encoding: Encoding):
+def test_every_encoding_gives_the_film_back(tmp_path: Path, encoding: Encoding) -> None:
     run(write_table(tmp_path, table_rows(2)), tmp_path / "data", encoding=encoding)
     pixels = StudyDataset.open(tmp_path / "data").pixels(1)
     error = np.abs(pixels.astype(int) - film(1))
     assert error.max() == 0 if encoding is not Encoding.JPEG else error.mean() < 3
 
 
-def test_pixels_are_writeable_and_of_their_own(folder: Path):
+def test_pixels_are_writeable_and_of_their_own(folder: Path) -> None:
     dataset = StudyDataset.open(folder)
     dataset.pixels(0)[:] = 0
     assert np.array_equal(dataset.pixels(0), film(0))
 
 
 @pytest.mark.parametrize("index", [-1, 8])
-def test_rows_out_of_range(folder: Path, index: int):
+def test_rows_out_of_range(folder: Path, index: int) -> None:
     with pytest.raises(IndexError, match="of a dataset of 8 rows"):
         StudyDataset.open(folder).row(index)
 
 
-def test_splits_are_rows_in_order(folder: Path):
+def test_splits_are_rows_in_order(folder: Path) -> None:
     dataset = StudyDataset.open(folder)
     assert dataset.indices("train").tolist() == [0, 1, 2, 3]
     assert dataset.indices("validate").tolist() == dataset.indices("val").tolist() == [4, 5]
@@ -80,7 +86,7 @@ def test_splits_are_rows_in_order(folder: Path):
         dataset.indices("test")
 
 
-def test_labels_are_vectors_with_nan_for_missing(folder: Path):
+def test_labels_are_vectors_with_nan_for_missing(folder: Path) -> None:
     dataset = StudyDataset.open(folder)
     labels = dataset.labels()
     nan = np.nan
@@ -93,7 +99,7 @@ def test_labels_are_vectors_with_nan_for_missing(folder: Path):
         dataset.labels(["Edma"])
 
 
-def test_a_dataset_without_labels(tmp_path: Path):
+def test_a_dataset_without_labels(tmp_path: Path) -> None:
     rows = [{"image": "a.png", "report": "Clear lungs."}]
     run(write_table(tmp_path, rows), tmp_path / "data")
     dataset = StudyDataset.open(tmp_path / "data")
@@ -101,12 +107,12 @@ def test_a_dataset_without_labels(tmp_path: Path):
     assert dataset.labels().shape == (1, 0)
 
 
-def test_text_columns(folder: Path):
+def test_text_columns(folder: Path) -> None:
     dataset = StudyDataset.open(folder)
     assert dataset.column("patient_id").tolist() == [f"p{n // 2}" for n in range(8)]
 
 
-def test_it_pickles_as_its_folder(folder: Path):
+def test_it_pickles_as_its_folder(folder: Path) -> None:
     dataset = StudyDataset.open(folder)
     pickled = pickle.dumps(dataset)
     assert len(pickled) < 1000
@@ -115,7 +121,7 @@ def test_it_pickles_as_its_folder(folder: Path):
     assert np.array_equal(again.pixels(3), film(3))
 
 
-def test_verify_reads_everything(folder: Path, copy: Path):
+def test_verify_reads_everything(folder: Path, copy: Path) -> None:
     StudyDataset.open(folder).verify()
     shard = copy / "shard-00001.arrow"
     content = bytearray(shard.read_bytes())
@@ -126,7 +132,7 @@ def test_verify_reads_everything(folder: Path, copy: Path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown", "gone", "garbage", "rows"])
-def test_damaged_shards_are_refused(copy: Path, damage: str):
+def test_damaged_shards_are_refused(copy: Path, damage: str) -> None:
     shard = copy / "shard-00001.arrow"
     content = shard.read_bytes()
     if damage == "gone":
@@ -142,8 +148,8 @@ def test_damaged_shards_are_refused(copy: Path, damage: str):
         StudyDataset.open(copy)
 
 
-def test_no_dataset_folder_tells_the_next_step(tmp_path: Path):
-    with pytest.raises(DataError, match="is no dataset folder .*mmil preprocess SOURCE --out"):
+def test_no_dataset_folder_tells_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is no dataset folder .*mmil preprocess SOURCE --out"):
         StudyDataset.open(tmp_path)
     (tmp_path / ".data.partial").mkdir()
     with pytest.raises(DataError, match="an unfinished one lies beside it"):
@@ -151,15 +157,16 @@ def test_no_dataset_folder_tells_the_next_step(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is damaged"), ('{"format": 1}', "is damaged"), ('{"format": 9}', "another version")]
+    ("text", "message"),
+    [("{", "is damaged"), ('{"format": 1}', "is damaged"), ('{"format": 9}', "another version")],
 )
-def test_a_damaged_dataset_json(tmp_path: Path, text: str, message: str):
+def test_a_damaged_dataset_json(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(DataError, match=message):
         StudyDataset.open(tmp_path)
 
 
-def test_source_rows_keep_their_order(tmp_path: Path):
+def test_source_rows_keep_their_order(tmp_path: Path) -> None:
     rows = table_rows(5)[::-1]
     write_table(tmp_path, rows)
     run(write_csv(tmp_path / "films.csv", rows), tmp_path / "data", workers=1)

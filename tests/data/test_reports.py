@@ -35,13 +35,13 @@ def sentences(text: str) -> list[str]:
     return report_sentences(parse_report(text))
 
 
-def test_sections_are_kept_apart_and_lines_joined():
+def test_sections_are_kept_apart_and_lines_joined() -> None:
     assert named(MIMIC) == {
         "examination": "CHEST (PA AND LAT)",
         "indication": "___F with new onset ascites // eval for infection",
         "comparison": "None.",
-        "findings": "There is no focal consolidation, pleural effusion or pneumothorax. Bilateral nodular opacities "
-        "most likely represent nipple shadows. The nodule measures 1.5 cm.",
+        "findings": "There is no focal consolidation, pleural effusion or pneumothorax. Bilateral nodular "
+        "opacities most likely represent nipple shadows. The nodule measures 1.5 cm.",
         "impression": "No acute cardiopulmonary process.",
     }
     assert sentences(MIMIC) == [
@@ -72,35 +72,50 @@ def test_sections_are_kept_apart_and_lines_joined():
         ("DOSE REPORTING", "dose reporting"),
     ],
 )
-def test_spellings_of_headers(header: str, name: str):
+def test_spellings_of_headers(header: str, name: str) -> None:
     assert parse_report(f" {header}:  The heart is big.\n") == [Section(name, "The heart is big.")]
 
 
-def test_headers_without_a_colon_in_markdown_and_in_one_line():
-    assert named("FINDINGS\nClear lungs.\nIMPRESSION\nNormal.") == {"findings": "Clear lungs.", "impression": "Normal."}
-    assert named("## Findings\nClear.\n\n**Impression:** Normal.") == {"findings": "Clear.", "impression": "Normal."}
+def test_headers_without_a_colon_in_markdown_and_in_one_line() -> None:
+    assert named("FINDINGS\nClear lungs.\nIMPRESSION\nNormal.") == {
+        "findings": "Clear lungs.",
+        "impression": "Normal.",
+    }
+    assert named("## Findings\nClear.\n\n**Impression:** Normal.") == {
+        "findings": "Clear.",
+        "impression": "Normal.",
+    }
     flat = "FINAL REPORT INDICATION: Cough for 2 weeks FINDINGS: Clear lungs. IMPRESSION: Normal."
-    assert named(flat) == {"indication": "Cough for 2 weeks", "findings": "Clear lungs.", "impression": "Normal."}
-    assert named("Findings: Clear lungs. Impression: Normal.") == {"findings": "Clear lungs.", "impression": "Normal."}
+    assert named(flat) == {
+        "indication": "Cough for 2 weeks",
+        "findings": "Clear lungs.",
+        "impression": "Normal.",
+    }
+    assert named("Findings: Clear lungs. Impression: Normal.") == {
+        "findings": "Clear lungs.",
+        "impression": "Normal.",
+    }
 
 
-def test_the_first_line_may_be_a_header():
+def test_the_first_line_may_be_a_header() -> None:
     assert sentences("IMPRESSION: No pneumonia.") == ["No pneumonia."]
 
 
-def test_organ_headings_stay_in_the_findings():
+def test_organ_headings_stay_in_the_findings() -> None:
     text = "FINDINGS:\nLUNGS: Clear.\nHEART: Normal size.\nIMPRESSION: Normal."
     assert sentences(text) == ["LUNGS: Clear.", "HEART: Normal size.", "Normal."]
     assert named("HEART: Normal size.") == {"findings": "HEART: Normal size."}
 
 
-def test_a_view_within_the_findings_is_not_said():
+def test_a_view_within_the_findings_is_not_said() -> None:
     assert sentences("FINDINGS:\n PA AND LATERAL CHEST: Clear lungs.") == ["Clear lungs."]
 
 
-def test_preliminary_readings_and_addenda_are_apart():
+def test_preliminary_readings_and_addenda_are_apart() -> None:
     text = (
-        "WET READ: ___ 5:23 PM\n No pneumonia.\n" + "_" * 78 + "\n                FINAL REPORT\n HISTORY:  Fever.\n\n"
+        "WET READ: ___ 5:23 PM\n No pneumonia.\n"
+        + "_" * 78
+        + "\n                FINAL REPORT\n HISTORY:  Fever.\n\n"
         " IMPRESSION:  AP chest compared to ___, 5:00 a.m.:\n\n New pneumonia.\n" + "_" * 78 + "\n"
         "                FINAL ADDENDUM\n ADDENDUM  Discussed with Dr. ___.\n"
     )
@@ -110,27 +125,27 @@ def test_preliminary_readings_and_addenda_are_apart():
     assert named(text)["history"] == "Fever."
 
 
-def test_a_preliminary_reading_is_better_than_nothing():
+def test_a_preliminary_reading_is_better_than_nothing() -> None:
     assert sentences("WET READ: No pneumonia.") == ["No pneumonia."]
 
 
-def test_without_findings_and_impression_the_last_paragraph_counts():
-    text = "                 FINAL REPORT\n HISTORY:  Fever.\n\n COMPARISON:  ___.\n\n Large effusion.  No edema.\n"
+def test_without_findings_and_impression_the_last_paragraph_counts() -> None:
+    text = "       FINAL REPORT\n HISTORY:  Fever.\n\n COMPARISON:  ___.\n\n Large effusion.  No edema.\n"
     assert sentences(text) == ["Large effusion.", "No edema."]
     assert named(text)["comparison"].startswith("___.")
 
 
-def test_text_under_another_header_is_not_taken_for_a_description():
+def test_text_under_another_header_is_not_taken_for_a_description() -> None:
     assert sentences("INDICATION: Pneumonia? Cough.") == []
     assert sentences("FINDINGS: ___\nINDICATION: Cough.") == []
 
 
-def test_text_without_headers_is_all_description():
+def test_text_without_headers_is_all_description() -> None:
     assert sentences("The lungs are clear.\n\nNo effusion.") == ["The lungs are clear.", "No effusion."]
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "___", "XXXX.", "1. \n2.", "FINDINGS:\n\nIMPRESSION: ___."])
-def test_no_words_no_sentences(text: str):
+def test_no_words_no_sentences(text: str) -> None:
     assert sentences(text) == []
 
 
@@ -157,11 +172,11 @@ def test_no_words_no_sentences(text: str):
         ("Is there edema? Yes, there is.", ["Is there edema?", "Yes, there is."]),
     ],
 )
-def test_sentence_splitting(text: str, expected: list[str]):
+def test_sentence_splitting(text: str, expected: list[str]) -> None:
     assert split_sentences(text) == expected
 
 
-def test_wrapped_lines_are_joined_at_capitals_and_gaps():
+def test_wrapped_lines_are_joined_at_capitals_and_gaps() -> None:
     text = (
         "There is a left-sided catheter whose tip ends in the lower third of the\n"
         "SVC. The patient was seen by ___ on ___ and\n"
@@ -174,13 +189,15 @@ def test_wrapped_lines_are_joined_at_capitals_and_gaps():
     ]
 
 
-def test_normalise_is_the_key_of_identical_text():
+def test_normalise_is_the_key_of_identical_text() -> None:
     assert normalise("No  Pleural\nEffusion, or pneumothorax.") == "no pleural effusion or pneumothorax"
     assert normalise("Seen on ___ and XXXX.") == "seen on and"
     assert normalise("1.5 cm") != normalise("1.6 cm")
 
 
+@pytest.fixture(scope="module")
 def openi_reports(shared_data: Path) -> list[dict[str, str]]:
+    """All OpenI reports: text by header."""
     with tarfile.open(shared_data / "openi_reports" / "NLMCXR_reports.tgz") as archive:
         roots = [
             ElementTree.parse(archive.extractfile(member)).getroot()  # type: ignore[arg-type]
@@ -194,11 +211,10 @@ def openi_reports(shared_data: Path) -> list[dict[str, str]]:
     return [{name: text for name, text in sections.items() if text} for sections in texts]
 
 
-def test_real_reports_come_back_as_they_were_put_in(shared_data: Path):
-    """All OpenI reports, laid out as MIMIC-CXR does: at most a few, which hold headers within texts, may differ."""
+def test_real_reports_come_back_as_they_were_put_in(openi_reports: list[dict[str, str]]) -> None:
+    """All OpenI reports, laid out as MIMIC-CXR does; only those few that hold headers in texts may differ."""
     differ = Counter[str]()
-    reports = openi_reports(shared_data)
-    for sections in reports:
+    for sections in openi_reports:
         wrapped = [
             textwrap.fill(f" {name}:  {text}", 79, break_long_words=False, break_on_hyphens=False)
             for name, text in sections.items()
@@ -207,7 +223,19 @@ def test_real_reports_come_back_as_they_were_put_in(shared_data: Path):
         told = [(section.name, " ".join(section.text.split())) for section in found]
         differ["sections"] += told != [(name.lower(), text) for name, text in sections.items()]
         described = [text for name, text in sections.items() if name in ("FINDINGS", "IMPRESSION")]
-        differ["sentences"] += report_sentences(found) != [s for text in described for s in split_sentences(text)]
-    assert len(reports) == 3955
+        differ["sentences"] += report_sentences(found) != [
+            s for text in described for s in split_sentences(text)
+        ]
+    assert len(openi_reports) == 3955
     assert differ["sections"] <= 20
     assert differ["sentences"] <= 3
+
+
+@pytest.mark.parametrize("width", [50, 60, 70])
+def test_reports_wrapped_at_other_columns_are_joined_too(
+    openi_reports: list[dict[str, str]], width: int
+) -> None:
+    texts = [text for report in openi_reports for name, text in report.items() if name == "FINDINGS"]
+    wrapped = [textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) for text in texts]
+    differ = sum(split_sentences(a) != split_sentences(b) for a, b in zip(texts, wrapped, strict=True))
+    assert differ / len(texts) < 0.005

@@ -73,7 +73,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_folder_holds_shards_info_and_rejected(tmp_path: Path):
+def test_the_folder_holds_shards_info_and_rejected(tmp_path: Path) -> None:
     write(tmp_path / "data", outcomes(10))
     assert list(content(tmp_path / "data")) == [
         "dataset.json", "rejected.csv", "shard-00000.arrow", "shard-00001.arrow", "shard-00002.arrow",
@@ -82,7 +82,11 @@ def test_the_folder_holds_shards_info_and_rejected(tmp_path: Path):
     info = read_info(tmp_path / "data")
     assert [shard.rows for shard in info.shards] == [3, 3, 2]
     assert info.rejected == {"missing-file": 2}
-    assert (info.counts["train"].images, info.counts["train"].studies, info.counts["train"].patients) == (3, 2, 1)
+    assert (info.counts["train"].images, info.counts["train"].studies, info.counts["train"].patients) == (
+        3,
+        2,
+        1,
+    )
     assert (info.counts["own"].images, info.counts["own"].studies, info.counts["own"].patients) == (5, 3, 2)
     with (tmp_path / "data/rejected.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -93,7 +97,7 @@ def test_the_folder_holds_shards_info_and_rejected(tmp_path: Path):
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 5, 9, 10])
-def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, stop: int):
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, stop: int) -> None:
     write(tmp_path / "whole", outcomes(10))
     workshop = Workshop(tmp_path / "data")
     workshop.start(PLAN, overwrite=False)
@@ -106,7 +110,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, stop: int):
     assert content(tmp_path / "data") == content(tmp_path / "whole")
 
 
-def test_a_damaged_shard_of_an_interrupted_run_is_made_again(tmp_path: Path):
+def test_a_damaged_shard_of_an_interrupted_run_is_made_again(tmp_path: Path) -> None:
     write(tmp_path / "whole", outcomes(10))
     workshop = Workshop(tmp_path / "data")
     workshop.start(PLAN, overwrite=False)
@@ -119,7 +123,7 @@ def test_a_damaged_shard_of_an_interrupted_run_is_made_again(tmp_path: Path):
     assert content(tmp_path / "data") == content(tmp_path / "whole")
 
 
-def test_the_content_hash_does_not_know_the_shards_but_every_value(tmp_path: Path):
+def test_the_content_hash_does_not_know_the_shards_but_every_value(tmp_path: Path) -> None:
     write(tmp_path / "a", outcomes(10), shard_rows=3)
     write(tmp_path / "b", outcomes(10), shard_rows=100)
     write(tmp_path / "c", outcomes(9))
@@ -129,13 +133,13 @@ def test_the_content_hash_does_not_know_the_shards_but_every_value(tmp_path: Pat
     assert len(set(hashes)) == 3
 
 
-def test_memory_is_bounded_by_batches(tmp_path: Path):
+def test_memory_is_bounded_by_batches(tmp_path: Path) -> None:
     write(tmp_path / "data", [example(n) for n in range(BATCH_ROWS + 5)], shard_rows=1000)
     batches = list(pa.ipc.open_stream(pa.memory_map(str(tmp_path / "data/shard-00000.arrow"))))
     assert [batch.num_rows for batch in batches] == [BATCH_ROWS, 5]
 
 
-def test_another_plan_is_refused_but_replaced_when_asked(tmp_path: Path):
+def test_another_plan_is_refused_but_replaced_when_asked(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path / "data")
     workshop.start(PLAN, overwrite=False)
     with pytest.raises(UsageError, match=r"interrupted run for data .*side: 64, now 32.*--overwrite"):
@@ -146,7 +150,7 @@ def test_another_plan_is_refused_but_replaced_when_asked(tmp_path: Path):
     workshop.start(Plan({"side": 32}, "source"), overwrite=False)
 
 
-def test_a_finished_dataset_is_known_again(tmp_path: Path):
+def test_a_finished_dataset_is_known_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     assert finished_dataset(folder, PLAN, overwrite=False) is None
     write(folder, outcomes(10))
@@ -156,7 +160,7 @@ def test_a_finished_dataset_is_known_again(tmp_path: Path):
         finished_dataset(folder, Plan({"side": 32}, "source"), overwrite=False)
 
 
-def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path):
+def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="is no dataset folder"):
@@ -164,7 +168,9 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path):
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
-def test_hugging_face_datasets_opens_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: Encoding):
+def test_hugging_face_datasets_opens_a_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: Encoding
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     datasets = pytest.importorskip("datasets")
@@ -172,7 +178,12 @@ def test_hugging_face_datasets_opens_a_shard(tmp_path: Path, monkeypatch: pytest
     opened = datasets.Dataset.from_file(str(tmp_path / "data/shard-00000.arrow"))
     row = opened[1]
     assert len(opened) == 3
-    assert (row["image_id"], row["split"], row["height"], row["spacing"]) == ("i1", "train", 48, [0.139, 0.14])
+    assert (row["image_id"], row["split"], row["height"], row["spacing"]) == (
+        "i1",
+        "train",
+        48,
+        [0.139, 0.14],
+    )
     assert row["labels"] == {"Edema": None, "No Finding": 0}
     assert row["sections"] == [{"name": "findings", "text": "Film 1."}, {"name": "history", "text": "Cough."}]
     assert row["to_source"] == [2.0, 2.0, 0.0, 0.0]
@@ -184,7 +195,7 @@ def test_hugging_face_datasets_opens_a_shard(tmp_path: Path, monkeypatch: pytest
         assert np.abs(np.asarray(row["image"]).astype(int) - film(1)).mean() < 3
 
 
-def test_dataset_json_names_no_place_of_this_machine(tmp_path: Path):
+def test_dataset_json_names_no_place_of_this_machine(tmp_path: Path) -> None:
     write(tmp_path / "data", outcomes(3))
     text = (tmp_path / "data/dataset.json").read_text()
     assert str(tmp_path) not in text

@@ -15,18 +15,24 @@ def find(path: Path, **options: object) -> Manifest:
     return find_records(path, SourceOptions(**options))  # type: ignore[arg-type]
 
 
-def test_a_csv_is_read_whole(tmp_path: Path):
+def test_a_csv_is_read_whole(tmp_path: Path) -> None:
     manifest = find(write_table(tmp_path, table_rows(4)))
     first = manifest.records[0]
     assert manifest.kind == "table"
     assert manifest.label_names == ("Nodule", "Edema")
     assert [record.labels for record in manifest.records] == [(1, None), (1, 0), (1, -1), (1, None)]
     assert first.image == tmp_path / "films/000.png"
-    assert (first.image_id, first.study_id, first.patient_id, first.split, first.view) == ("i0", "s0", "p0", None, "PA")
+    assert (first.image_id, first.study_id, first.patient_id, first.split, first.view) == (
+        "i0",
+        "s0",
+        "p0",
+        None,
+        "PA",
+    )
     assert first.report == "FINDINGS: Film 0 shows a nodule. No effusion."
 
 
-def test_json_lines_and_gzip_say_the_same(tmp_path: Path):
+def test_json_lines_and_gzip_say_the_same(tmp_path: Path) -> None:
     rows = [{**row, "Edema": None if row["Edema"] == "" else row["Edema"]} for row in table_rows(4)]
     text = "\n".join(json.dumps(row) for row in rows)
     (tmp_path / "films.jsonl").write_text(text)
@@ -38,27 +44,27 @@ def test_json_lines_and_gzip_say_the_same(tmp_path: Path):
         assert find(tmp_path / name).records == expected
 
 
-def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path):
+def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
     path.write_text("image,report\na.png,Clear.\n\nb.png,Clear.\n", encoding="utf-8-sig")
     assert [record.image_id for record in find(path).records] == ["a", "b"]
 
 
-def test_columns_may_have_other_names(tmp_path: Path):
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
     rows = [{"file": "a.png", "note": "Clear.", "group": "g1", "split": "val"}]
     path = write_csv(tmp_path / "films.csv", rows)
     record = find(path, columns={"image": "file", "report": "note", "patient_id": "group"}).records[0]
     assert (record.patient_id, record.report, record.split) == ("g1", "Clear.", "validate")
 
 
-def test_missing_ids_fall_back(tmp_path: Path):
+def test_missing_ids_fall_back(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "films.csv", [{"image": "x/a.png", "report": "Clear.", "study_id": ""}])
     record = find(path).records[0]
     assert (record.image_id, record.study_id, record.patient_id) == ("a", "a", "a")
     assert "patient_id" in find(path).notes[0]
 
 
-def test_paths_start_from_the_root(tmp_path: Path):
+def test_paths_start_from_the_root(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "films.csv", [{"image": "a.png", "report_path": "a.txt"}])
     record = find(path, root=tmp_path / "elsewhere").records[0]
     assert record.image == tmp_path / "elsewhere/a.png"
@@ -66,9 +72,16 @@ def test_paths_start_from_the_root(tmp_path: Path):
     assert record.report is None
 
 
-def test_label_columns_by_default_hold_nothing_but_labels(tmp_path: Path):
+def test_label_columns_by_default_hold_nothing_but_labels(tmp_path: Path) -> None:
     rows = [
-        {"image": f"{n}.png", "report": "Clear.", "A": n % 2, "age": n, "empty": "", "B": "maybe" if n == 19 else 1}
+        {
+            "image": f"{n}.png",
+            "report": "Clear.",
+            "A": n % 2,
+            "age": n,
+            "empty": "",
+            "B": "maybe" if n == 19 else 1,
+        }
         for n in range(20)
     ]
     manifest = find(write_csv(tmp_path / "films.csv", rows))
@@ -77,24 +90,43 @@ def test_label_columns_by_default_hold_nothing_but_labels(tmp_path: Path):
     assert find(tmp_path / "films.csv", labels=()).label_names == ()
 
 
-def test_an_unknown_label_value_is_told(tmp_path: Path):
-    rows = [{"image": f"{n}.png", "report": "Clear.", "Edema": value} for n, value in enumerate([1, 0, "yes", "2"])]
-    with pytest.raises(DataError, match=r"'Edema' holds '2', 'yes' in 2 rows, first in row 3; a label is 1 \(present"):
+def test_an_unknown_label_value_is_told(tmp_path: Path) -> None:
+    rows = [
+        {"image": f"{n}.png", "report": "Clear.", "Edema": value}
+        for n, value in enumerate([1, 0, "yes", "2"])
+    ]
+    with pytest.raises(
+        DataError, match=r"'Edema' holds '2', 'yes' in 2 rows, first in row 3; a label is 1 \(present"
+    ):
         find(write_csv(tmp_path / "films.csv", rows), labels=("Edema",))
 
 
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [
-        ({"imagee": "a.png", "report": "x"}, {}, "no column 'image'; did you mean 'imagee'.*--column image=NAME"),
-        ({"image": "a.png", "reports": "x"}, {}, "no column 'report'; did you mean 'reports'.*--column report=NAME"),
-        ({"image": "a.png", "report": "x"}, {"columns": {"report": "note"}}, "no column 'note'.*image, report"),
+        (
+            {"imagee": "a.png", "report": "x"},
+            {},
+            "no column 'image'; did you mean 'imagee'.*--column image=NAME",
+        ),
+        (
+            {"image": "a.png", "reports": "x"},
+            {},
+            "no column 'report'; did you mean 'reports'.*--column report=NAME",
+        ),
+        (
+            {"image": "a.png", "report": "x"},
+            {"columns": {"report": "note"}},
+            "no column 'note'.*image, report",
+        ),
         ({"image": "a.png", "report": "x"}, {"columns": {"patient": "image"}}, "did you mean 'patient_id'"),
         ({"image": "a.png", "report": "x"}, {"labels": ("Edma",)}, "--labels.*no column 'Edma'"),
         ({"image": "a.png", "report": "x"}, {"tables": Path("t")}, "--tables.*MIMIC"),
     ],
 )
-def test_wrong_columns_and_options(tmp_path: Path, row: dict[str, object], options: dict[str, object], message: str):
+def test_wrong_columns_and_options(
+    tmp_path: Path, row: dict[str, object], options: dict[str, object], message: str
+) -> None:
     path = write_csv(tmp_path / "films.csv", [row])
     with pytest.raises(UsageError, match=message) as raised:
         find(path, **options)
@@ -110,28 +142,28 @@ def test_wrong_columns_and_options(tmp_path: Path, row: dict[str, object], optio
         (b"image,report\na.png,\xff\xfe\n", "not UTF-8"),
     ],
 )
-def test_broken_tables(tmp_path: Path, content: bytes, message: str):
+def test_broken_tables(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "films.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         find(path)
 
 
-def test_broken_json_lines(tmp_path: Path):
+def test_broken_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "films.jsonl"
     path.write_text('{"image": "a.png", "report": "x"}\n[1]\n{"image"\n')
     with pytest.raises(DataError, match="rows 2, 3"):
         find(path)
 
 
-def test_a_broken_gzip_is_told(tmp_path: Path):
+def test_a_broken_gzip_is_told(tmp_path: Path) -> None:
     path = tmp_path / "films.csv.gz"
     path.write_bytes(b"no gzip at all")
     with pytest.raises(DataError, match="cannot be read"):
         find(path)
 
 
-def test_unknown_sources_name_what_is_known(tmp_path: Path):
+def test_unknown_sources_name_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"does not exist; known are a table .*\.csv.*MIMIC-CXR"):
         find(tmp_path / "nothing")
     write_csv(tmp_path / "films.csv", table_rows(1))
@@ -139,23 +171,23 @@ def test_unknown_sources_name_what_is_known(tmp_path: Path):
         find(tmp_path)
 
 
-def test_all_contradictions_are_told_at_once(tmp_path: Path):
+def test_all_contradictions_are_told_at_once(tmp_path: Path) -> None:
     rows = [{**row, "split": ("train", "test")[n % 2]} for n, row in enumerate(table_rows(4))]
     rows[3]["image_id"] = "i0"
     with pytest.raises(DataError) as raised:
         check_manifest(find(write_csv(tmp_path / "films.csv", rows)))
     message = str(raised.value)
-    assert "1 image ids occur more than once (i0)" in message
-    assert "2 patients are in more than one split (p0 (test, train), p1 (test, train))" in message
+    assert "image ids that occur more than once: 1 (i0)" in message
+    assert "patients in more than one split: 2 (p0 (test, train), p1 (test, train))" in message
 
 
-def test_an_empty_source_is_refused(tmp_path: Path):
+def test_an_empty_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text("image,report\n")
     with pytest.raises(DataError, match="lists no image"):
         check_manifest(find(tmp_path / "films.csv"))
 
 
-def test_the_fingerprint_sees_changes_of_rows_and_files(tmp_path: Path):
+def test_the_fingerprint_sees_changes_of_rows_and_files(tmp_path: Path) -> None:
     path = write_table(tmp_path, table_rows(3))
     before = fingerprint(find(path))
     assert before == fingerprint(find(path))

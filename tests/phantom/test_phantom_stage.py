@@ -97,6 +97,10 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+def generate(out: Path, *, studies: int = 2, seed: int = 0, side: int = 64, workers: int = 1) -> None:
+    run(out, studies=studies, seed=seed, side=side, workers=workers)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -108,7 +112,7 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
 )
 def test_options_out_of_range(tmp_path: Path, options: dict[str, int], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        run(tmp_path / "t", **({"studies": 2, "seed": 0, "side": 64, "workers": 1} | options))
+        generate(tmp_path / "t", **options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import tiny_studies
 import yaml
+from patch_fixtures import patches  # noqa: F401  (a fixture)
 
 TINY_RECIPE = (
     "data.batch_size=28",
@@ -16,13 +17,13 @@ TINY_RECIPE = (
     "text.heads=2",
     "text.dropout=0",
     "projection.dim=32",
-    "optim.epochs=40",
+    "optim.epochs=60",
     "optim.lr=0.005",
     "augment.rotate=0",
     "augment.scale=0",
     "augment.shift=0.03",
     "run.precision=fp32",
-    "run.validate_every=40",
+    "run.validate_every=60",
 )
 
 

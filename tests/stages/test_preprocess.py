@@ -28,7 +28,7 @@ def rejected(folder: Path) -> dict[str, str]:
         return {row["image_id"]: row["reason"] for row in csv.DictReader(handle)}
 
 
-def test_a_mimic_tree_becomes_a_dataset(tmp_path: Path):
+def test_a_mimic_tree_becomes_a_dataset(tmp_path: Path) -> None:
     result = run(write_mimic(tmp_path / "mimic"), tmp_path / "data")
     dataset = StudyDataset.open(tmp_path / "data")
     assert (result.folder, result.already_there, result.resumed) == (tmp_path / "data", False, 0)
@@ -38,13 +38,15 @@ def test_a_mimic_tree_becomes_a_dataset(tmp_path: Path):
     row = dataset.row(0)
     assert (row.patient_id, row.study_id, row.split, row.view) == ("10000032", "50414267", "train", "AP")
     assert row.sentences == (
-        "There is a small left pleural effusion.", "The heart measures 12.5 cm.", "Small effusion of film 50414267.",
-    )  # fmt: skip
+        "There is a small left pleural effusion.",
+        "The heart measures 12.5 cm.",
+        "Small effusion of film 50414267.",
+    )
     assert np.abs(dataset.pixels(0).astype(int) - film(0)).max() <= 1
     np.testing.assert_array_equal(dataset.labels()[0], [np.nan, 1, -1])
 
 
-def test_nothing_of_the_dicom_header_gets_in(tmp_path: Path):
+def test_nothing_of_the_dicom_header_gets_in(tmp_path: Path) -> None:
     run(write_mimic(tmp_path / "mimic"), tmp_path / "data", encoding=Encoding.RAW)
     for data in content(tmp_path / "data").values():
         assert b"Doe" not in data
@@ -52,7 +54,7 @@ def test_nothing_of_the_dicom_header_gets_in(tmp_path: Path):
         assert str(tmp_path).encode() not in data
 
 
-def test_films_are_shrunk_and_know_the_way_back(tmp_path: Path):
+def test_films_are_shrunk_and_know_the_way_back(tmp_path: Path) -> None:
     run(write_mimic(tmp_path / "mimic"), tmp_path / "data", side=32)
     dataset = StudyDataset.open(tmp_path / "data")
     row = dataset.row(0)
@@ -61,7 +63,7 @@ def test_films_are_shrunk_and_know_the_way_back(tmp_path: Path):
     assert row.to_source.box((0, 0, 27, 32)) == pytest.approx((0, 0, 40, 48))
 
 
-def test_the_number_of_workers_does_not_show(tmp_path: Path):
+def test_the_number_of_workers_does_not_show(tmp_path: Path) -> None:
     source = write_table(tmp_path, table_rows(20))
     run(source, tmp_path / "one", workers=1, shard_rows=6)
     run(source, tmp_path / "two", workers=2, shard_rows=6)
@@ -81,7 +83,7 @@ def stop_after(number: int) -> Callable[[int, int], None]:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, overwrite: bool):
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, overwrite: bool) -> None:
     source = write_table(tmp_path, table_rows(20))
     (tmp_path / "films/003.png").unlink()
     run(source, tmp_path / "whole", shard_rows=6)
@@ -118,7 +120,7 @@ class DyingExecutor(Executor):
         return future
 
 
-def test_a_dying_worker_leaves_what_is_finished(tmp_path: Path):
+def test_a_dying_worker_leaves_what_is_finished(tmp_path: Path) -> None:
     source = write_table(tmp_path, table_rows(20))
     with pytest.raises(
         MmilError, match=r"worker process died .* near the images i14, .*fewer --workers"
@@ -128,7 +130,7 @@ def test_a_dying_worker_leaves_what_is_finished(tmp_path: Path):
     assert run(source, tmp_path / "data", shard_rows=6).resumed == 12
 
 
-def test_the_same_again_is_complete_already(tmp_path: Path):
+def test_the_same_again_is_complete_already(tmp_path: Path) -> None:
     source = write_table(tmp_path, table_rows(4))
     first = run(source, tmp_path / "data")
     before = content(tmp_path / "data")
@@ -148,7 +150,7 @@ def test_the_same_again_is_complete_already(tmp_path: Path):
 )
 def test_other_options_are_refused_unless_asked_to_overwrite(
     tmp_path: Path, options: dict[str, Any], told: str
-):
+) -> None:
     source = write_table(tmp_path, table_rows(12))
     before = run(source, tmp_path / "data").info.content_hash
     with pytest.raises(UsageError, match=told):
@@ -158,7 +160,7 @@ def test_other_options_are_refused_unless_asked_to_overwrite(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_changed_source_is_seen(tmp_path: Path):
+def test_a_changed_source_is_seen(tmp_path: Path) -> None:
     source = write_table(tmp_path, table_rows(4))
     run(source, tmp_path / "data")
     (tmp_path / "films/001.png").unlink()
@@ -187,7 +189,7 @@ def bad_records(folder: Path) -> Path:
     return path
 
 
-def test_unusable_records_are_counted_and_never_become_data(tmp_path: Path):
+def test_unusable_records_are_counted_and_never_become_data(tmp_path: Path) -> None:
     result = run(bad_records(tmp_path), tmp_path / "data", max_rejected=0.9)
     reasons = rejected(tmp_path / "data")
     assert reasons == {
@@ -211,7 +213,7 @@ def test_unusable_records_are_counted_and_never_become_data(tmp_path: Path):
         assert all(sentence.strip() for sentence in dataset.row(index).sentences)
 
 
-def test_too_many_unusable_records_fail_and_say_why(tmp_path: Path):
+def test_too_many_unusable_records_fail_and_say_why(tmp_path: Path) -> None:
     source = bad_records(tmp_path)
     with pytest.raises(
         DataError, match=r"10 of 12 records cannot be used \(empty-report 4, .*--max-rejected"
@@ -222,13 +224,13 @@ def test_too_many_unusable_records_fail_and_say_why(tmp_path: Path):
     assert run(source, tmp_path / "data", max_rejected=0.9).info.num_rows == 2
 
 
-def test_a_dataset_of_nothing_is_never_made(tmp_path: Path):
+def test_a_dataset_of_nothing_is_never_made(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "films.csv", table_rows(3))
     with pytest.raises(DataError, match="3 of 3 records cannot be used"):
         run(source, tmp_path / "data", max_rejected=1.0)
 
 
-def test_reports_in_files(tmp_path: Path):
+def test_reports_in_files(tmp_path: Path) -> None:
     rows = [{key: value for key, value in row.items() if key != "report"} for row in table_rows(5)]
     for number, row in enumerate(rows):
         row["report_path"] = f"{number}.txt" if number < 4 else ""
@@ -247,7 +249,7 @@ def test_reports_in_files(tmp_path: Path):
     ("options", "message"),
     [({"side": 8}, "--side is 8"), ({"workers": 0}, "--workers"), ({"max_rejected": 2}, "share")],
 )
-def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str):
+def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         run(write_table(tmp_path, table_rows(1)), tmp_path / "data", **options)
 
@@ -258,7 +260,7 @@ def command(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_the_command_prints_a_summary(tmp_path: Path):
+def test_the_command_prints_a_summary(tmp_path: Path) -> None:
     rows = [{**row, "split": "val" if n < 2 else "train"} for n, row in enumerate(table_rows(6))]
     rows[4]["report"] = ""
     source = write_table(tmp_path, [{"note": row.pop("report"), **row} for row in rows])
@@ -278,13 +280,13 @@ def test_the_command_prints_a_summary(tmp_path: Path):
     ("pair", "message"),
     [("report", "not FIELD=NAME"), ("=x", "not FIELD=NAME"), ("report=nothing", "no column")],
 )
-def test_the_command_refuses_wrong_columns(tmp_path: Path, pair: str, message: str):
+def test_the_command_refuses_wrong_columns(tmp_path: Path, pair: str, message: str) -> None:
     result = command(write_table(tmp_path, table_rows(1)), "--out", tmp_path / "data", "--column", pair)
     assert isinstance(result.exception, UsageError)
     assert message in str(result.exception)
 
 
-def test_real_films_and_notes(tmp_path: Path, shared_data: Path):
+def test_real_films_and_notes(tmp_path: Path, shared_data: Path) -> None:
     options = SourceOptions(columns={"report": "note_radiographic", "patient_id": "group"})
     result = run(shared_data / "covid_cxr/pairs.csv", tmp_path / "data", source_options=options, side=128)
     assert {name: counts.images for name, counts in result.info.counts.items()} == {

@@ -35,7 +35,7 @@ def test_both_methods_beat_chance_by_more_than_their_intervals(result: ProbeResu
 
 def test_a_finding_of_one_class_is_skipped_with_its_counts(result: ProbeResult) -> None:
     linear, zero_shot = result.methods
-    assert linear.skipped == {"Never": "the train split has 0 positive and 75 negative films"}
+    assert linear.skipped == {"Never": "the train split has 0 positive and 112 negative films"}
     assert zero_shot.skipped == {"Never": "no prompts for it"}
 
 

@@ -13,7 +13,7 @@ SQUARE = 16
 CORNERS = {"left upper": (4, 4), "left lower": (4, 44), "right upper": (44, 4), "right lower": (44, 44)}
 """Left and top edge of the square of each corner, in pixels; each moves by up to 3 pixels either way."""
 
-NUM_STUDIES = {"train": 56, "validate": 12, "test": 36}
+NUM_STUDIES = {"train": 84, "validate": 12, "test": 36}
 THERE = (
     "There is a bright square in the {} corner.",
     "Square in the {} corner.",

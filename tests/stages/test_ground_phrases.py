@@ -1,0 +1,215 @@
+"""Grounding measured on a table of phrases and boxes, beside its controls."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_patches
+from patch_fixtures import Patches
+
+from mmil_cli.build import load_checkpoint
+from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.phrases import Phrase, read_phrases
+from mmil_cli.errors import DataError, UsageError
+from mmil_cli.metrics.grounding import score_map
+from mmil_cli.metrics.regions import boxes_mask
+from mmil_cli.stages.film import open_film
+from mmil_cli.stages.ground import ground_film
+from mmil_cli.stages.ground_phrases import PhraseResult, run
+from mmil_cli.stages.phrase_samples import centre_prior, priors, select, shuffled_phrases
+from mmil_cli.stages.phrase_scores import CONTROLS, MODEL
+
+
+@pytest.fixture(scope="module")
+def result(patches: Patches, tmp_path_factory: pytest.TempPathFactory) -> PhraseResult:
+    out = tmp_path_factory.mktemp("ground")
+    return run(patches.phrases, patches.dataset, checkpoint=patches.run, out=out, bootstrap=300, device="cpu")
+
+
+def some_phrases(*kinds: tuple[str, str]) -> list[Phrase]:
+    """Phrases of (film, category)."""
+    return [
+        Phrase(film, kind, f"{kind} of {film}", ((2.0, 3.0, 4.0, 5.0),), 20, 30, "test", row)
+        for row, (film, kind) in enumerate(kinds)
+    ]
+
+
+def rewrite(source: Path, target: Path, **values: str) -> Path:
+    """The table with some columns overwritten in every row of the test split."""
+    with source.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        if row["split"] == "test":
+            row.update(values)
+    tiny_patches.write_csv(target, tiny_patches.BOX_COLUMNS, [tuple(row.values()) for row in rows])
+    return target
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("metric", ["cnr_signed", "pointing", "pixel_auroc"])
+def test_the_model_lies_above_every_control_by_more_than_the_interval(
+    result: PhraseResult, control: str, metric: str
+) -> None:
+    assert result.differences[control][metric].low > 0
+
+
+def test_chance_is_the_share_of_the_film_in_the_box(result: PhraseResult) -> None:
+    chance = result.tables["chance"].micro.metrics
+    share = tiny_patches.PATCH**2 / (tiny_patches.HEIGHT * tiny_patches.WIDTH)
+    assert chance["pointing"].value == pytest.approx(share, rel=0.1)  # boxes are rounded to stored pixels
+    assert chance["pixel_auroc"].value == 0.5
+    assert chance["cnr"].value == 0
+
+
+def test_counts_and_files_tell_what_was_evaluated(result: PhraseResult, patches: Patches) -> None:
+    table = read_phrases(patches.phrases)
+    tested = [phrase for phrase in table if phrase.split == "test"]
+    assert (result.num_phrases, result.num_films) == (len(tested), tiny_patches.NUM_FILMS["test"])
+    assert result.num_patients == tiny_patches.NUM_FILMS["test"] // 2
+    assert result.num_prior == result.num_other_splits == len(table) - len(tested)
+    assert result.num_unknown == 0
+    record = json.loads(result.record.read_text())
+    assert set(record["systems"]) == {MODEL, *CONTROLS}
+    assert record["split"] == "test"
+    assert record["options"]["phrases"] == "phrases.csv"
+    assert record["systems"]["model"]["findings"]["Bright"]["num_samples"] == sum(
+        phrase.category == "Bright" for phrase in tested
+    )
+    with result.samples.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["phrase"] for row in rows] == [phrase.text for phrase in tested]
+    mean = np.mean([float(row["model_pointing"]) for row in rows])
+    assert mean == pytest.approx(result.tables["model"].micro.metrics["pointing"].value, abs=1e-5)
+
+
+def test_stored_resolution_agrees_with_the_original_one(
+    result: PhraseResult,
+    patches: Patches,
+) -> None:
+    embedder = load_checkpoint(patches.run, device="cpu").embedder
+    phrase = next(phrase for phrase in read_phrases(patches.phrases) if phrase.split == "test")
+    film = open_film(patches.films / f"{phrase.image_id}.png", embedder)
+    ((finding,), _) = ground_film(embedder, film, [phrase.text])
+    exact = score_map(finding.values, boxes_mask(phrase.boxes, *film.pixels.shape))
+    with result.samples.open(newline="") as handle:
+        row = next(csv.DictReader(handle))
+    assert float(row["model_pixel_auroc"]) == pytest.approx(exact.pixel_auroc, abs=0.02)
+    assert float(row["model_cnr_signed"]) == pytest.approx(exact.cnr_signed, rel=0.1)
+
+
+def test_smoothing_and_seed_change_the_figures(
+    result: PhraseResult,
+    patches: Patches,
+    tmp_path: Path,
+) -> None:
+    other = run(
+        patches.phrases,
+        patches.dataset,
+        checkpoint=patches.run,
+        out=tmp_path,
+        smooth=1.5,
+        seed=1,
+        bootstrap=50,
+        device="cpu",
+    )
+    assert other.tables["model"].micro.metrics["cnr"] != result.tables["model"].micro.metrics["cnr"]
+    assert (
+        other.tables["prior"].micro.metrics["cnr"].value == result.tables["prior"].micro.metrics["cnr"].value
+    )
+    shuffled = [table.tables["shuffled"].micro.metrics["cnr"].value for table in (result, other)]
+    assert shuffled[0] != shuffled[1]
+
+
+def test_without_a_split_there_is_no_prior_and_it_is_said(patches: Patches, tmp_path: Path) -> None:
+    everything = run(
+        patches.phrases,
+        patches.dataset,
+        checkpoint=patches.run,
+        out=tmp_path,
+        split=None,
+        bootstrap=20,
+        device="cpu",
+    )
+    assert everything.num_prior == 0
+    assert np.isnan(everything.tables["prior"].micro.metrics["cnr"].value)
+    assert any("no location prior" in note for note in everything.notes)
+
+
+def test_phrases_of_films_that_are_not_there_are_counted(patches: Patches, tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    table.write_text(patches.phrases.read_text() + "elsewhere,Dark,Dark lucency.,e.png,1,2,3,4,50,60,test\n")
+    dataset = StudyDataset.open(patches.dataset)
+    selection = select(read_phrases(table), dataset, split="test", seed=0, table=table)
+    assert selection.num_unknown == 1
+    assert all(phrase.image_id != "elsewhere" for phrase in selection.elsewhere)
+
+
+def test_a_table_of_other_films_is_refused(patches: Patches, tmp_path: Path) -> None:
+    table = tmp_path / "others.csv"
+    tiny_patches.write_csv(
+        table, tiny_patches.BOX_COLUMNS, [("x", "Dark", "Dark lucency.", "x.png", 1, 2, 3, 4, 50, 60, "test")]
+    )
+    with pytest.raises(DataError, match="none of the 1 phrases"):
+        run(table, patches.dataset, checkpoint=patches.run, out=tmp_path)
+
+
+def test_a_table_that_contradicts_the_films_is_refused(patches: Patches, tmp_path: Path) -> None:
+    table = rewrite(patches.phrases, tmp_path / "wrong.csv", image_width="210")
+    with pytest.raises(DataError, match=r"row \d+ says 210 x 150, test000 has 105 x 150 pixels"):
+        run(table, patches.dataset, checkpoint=patches.run, out=tmp_path)
+
+
+def test_an_unknown_split_is_refused(patches: Patches, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no split 'held-out'"):
+        run(patches.phrases, patches.dataset, checkpoint=patches.run, out=tmp_path, split="held-out")
+
+
+def test_the_location_prior_looks_at_no_evaluated_film_or_patient(patches: Patches) -> None:
+    dataset = StudyDataset.open(patches.dataset)
+    phrases = read_phrases(patches.phrases)
+    # a film of the training split that belongs to an evaluated patient would be a leak, whatever its split
+    selection = select(phrases, dataset, split="test", seed=0, table=patches.phrases)
+    evaluated = {sample.phrase.image_id for sample in selection.samples}
+    assert evaluated.isdisjoint(phrase.image_id for phrase in selection.elsewhere)
+    # a film that neither dataset nor table places in another split is not used
+    nowhere = [replace(phrase, image_id=f"new-{phrase.image_id}", split="") for phrase in phrases]
+    selection = select([*phrases, *nowhere], dataset, split="test", seed=0, table=patches.phrases)
+    assert not any(phrase.image_id.startswith("new-") for phrase in selection.elsewhere)
+    elsewhere = [replace(phrase, split="val") for phrase in nowhere]
+    selection = select([*phrases, *elsewhere], dataset, split="test", seed=0, table=patches.phrases)
+    assert any(phrase.image_id.startswith("new-") for phrase in selection.elsewhere)
+
+
+def test_priors_are_of_a_category_or_else_of_all() -> None:
+    left = replace(some_phrases(("a", "Edema"))[0], boxes=((0.0, 0.0, 10.0, 30.0),))
+    right = replace(some_phrases(("b", "Mass"))[0], boxes=((10.0, 0.0, 10.0, 30.0),))
+    found = priors([left, right], ["Edema", "Hernia"])
+    assert found["Edema"][:, :32].min() == 1
+    assert found["Edema"][:, 32:].max() == 0
+    np.testing.assert_array_equal(found["Hernia"], 0.5)
+    assert priors([], ["Edema"]) == {}
+
+
+def test_a_shuffled_phrase_names_nothing_in_the_film() -> None:
+    phrases = some_phrases(
+        *[(film, kind) for film in "abcdef" for kind in ("Edema", "Mass")], ("g", "Hernia")
+    )
+    for seed in range(20):
+        drawn = shuffled_phrases(phrases, seed=seed)
+        assert set(drawn[:-1]) == {"Hernia of g"}
+        assert drawn[-1] in {phrase.text for phrase in phrases[:-1]}
+    assert len({tuple(shuffled_phrases(phrases, seed=seed)) for seed in range(20)}) > 3
+
+
+def test_without_another_category_there_is_nothing_to_shuffle() -> None:
+    assert shuffled_phrases(some_phrases(("a", "Edema"), ("b", "Edema")), seed=0) == [None, None]
+
+
+def test_the_centre_prior_peaks_in_the_centre() -> None:
+    prior = centre_prior(41, 31)
+    assert np.unravel_index(prior.argmax(), prior.shape) == (20, 15)
+    assert prior.max() == 1
+    assert prior[0, 0] == prior[-1, -1] == pytest.approx(np.exp(-4), rel=0.3)
