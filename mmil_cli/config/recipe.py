@@ -56,7 +56,7 @@ class TextSection(Section):
     max_tokens: Annotated[int, Field(ge=4)] = Field(
         48, description="longest sentence, in tokens; longer ones are cut"
     )
-    vocabulary_size: Annotated[int, Field(ge=100)] = Field(
+    vocabulary_size: Annotated[int, Field(ge=50)] = Field(
         4000, description="WordPiece tokens learned from the reports"
     )
     vocabulary: str = Field("", description="a WordPiece vocab.txt to use instead of learning one")

@@ -111,7 +111,7 @@ class Sample:
 
 
 class PairReader(torch.utils.data.Dataset[Sample]):
-    """Reads (step, row) pairs; of more than `max_sentences` sentences some are drawn by seed, step and row."""
+    """Reads (step, row) pairs; of too many sentences, some are drawn by seed, step and row."""
 
     def __init__(self, dataset: StudyDataset, *, size: int, fit: Fit, max_sentences: int, seed: int) -> None:
         self.dataset = dataset

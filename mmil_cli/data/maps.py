@@ -68,7 +68,8 @@ def grid_to_film(grid: Map, *, size: int, to_film: Affine, height: int, width: i
 
 def _positions(num_pixels: int, *, scale: float, offset: float) -> NDArray[np.float64]:
     """Where the centres of a film's pixels lie in the square, along one axis."""
-    return (np.arange(num_pixels) + 0.5 - offset) / scale
+    centres = np.arange(num_pixels, dtype=np.float64) + 0.5
+    return (centres - offset) / scale
 
 
 def _bilinear(position: NDArray[np.float64], cells: int) -> NDArray[np.float64]:

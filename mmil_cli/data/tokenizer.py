@@ -14,14 +14,24 @@ FILE_NAME = "tokenizer.json"
 
 
 def learn_wordpiece(sentences: Iterable[str], *, vocabulary_size: int) -> Tokenizer:
-    """A lower-casing WordPiece tokenizer learned from sentences; the same sentences, the same tokenizer."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    _add_bert_pipeline(tokenizer)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary_size, special_tokens=list(SPECIAL), min_frequency=2, show_progress=False
+    """A lower-casing WordPiece tokenizer learned from sentences; the same sentences, the same tokenizer.
+
+    The trainer numbers the letters that continue a word in the order of a hash map, anew in every process,
+    and breaks ties by number. Naming them ahead, in order, makes what it learns a function of the sentences.
+    """
+    lines = sorted(sentences)
+    learner = _bert_pipeline(Tokenizer(models.WordPiece(unk_token="[UNK]")))
+    letters = sorted(
+        {letter for line in lines for letter in learner.normalizer.normalize_str(line) if letter.strip()}
     )
-    tokenizer.train_from_iterator(sorted(sentences), trainer)
-    return _with_brackets(tokenizer)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=[*SPECIAL, *(f"##{letter}" for letter in letters)],
+        min_frequency=2,
+        show_progress=False,
+    )
+    learner.train_from_iterator(lines, trainer)
+    return _wordpiece(learner.get_vocab())
 
 
 def read_vocabulary(path: Path) -> Tokenizer:
@@ -41,9 +51,7 @@ def read_vocabulary(path: Path) -> Tokenizer:
         raise UsageError(
             f"text.vocabulary: {path} has no {', '.join(missing)}; it must be a WordPiece vocab.txt"
         )
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    _add_bert_pipeline(tokenizer)
-    return _with_brackets(tokenizer)
+    return _wordpiece(vocabulary)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -100,16 +108,17 @@ class SentenceTokenizer:
         self.tokenizer.save(str(folder / FILE_NAME))
 
 
-def _add_bert_pipeline(tokenizer: Tokenizer) -> None:
+def _wordpiece(vocabulary: dict[str, int]) -> Tokenizer:
+    """A tokenizer of a vocabulary with BERT's pipeline: [CLS] sentence [SEP]."""
+    tokenizer = _bert_pipeline(Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]")))
+    tokenizer.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+    brackets = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=brackets)
+    return tokenizer
+
+
+def _bert_pipeline(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-
-
-def _with_brackets(tokenizer: Tokenizer) -> Tokenizer:
-    """[CLS] sentence [SEP], as BERT has it."""
-    ids = {token: tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")}
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=list(ids.items())
-    )
     return tokenizer

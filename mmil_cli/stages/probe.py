@@ -108,29 +108,27 @@ def run(
     ensembles = _ensembles(given, names, prompts) if given else {}
     zero_shot = ZeroShot(evaluation.embedder, ensembles) if ensembles else None
     features = embed_task(evaluation, task, zero_shot, on_progress)
-    results = {
-        Method.LINEAR: lambda: _linear(task, features, seed),
-        Method.ZERO_SHOT: lambda: _zero_shot(task, features, ensembles, seed),
-    }
+    options = {"methods": list(methods), "findings": list(names), "uncertain": str(uncertain)}
+    if given:
+        options["prompts"] = Path(prompts).name
     result = ProbeResult(
-        methods=tuple(results[method]() for method in methods),
+        methods=tuple(_try(method, task, features, ensembles, seed) for method in dict.fromkeys(methods)),
         num_films=len(task.scored),
         num_patients=len(np.unique(task.patients[task.scored])),
         notes=(*evaluation.notes(split), *_unused_prompts(given, evaluation.dataset.label_names, prompts)),
-        provenance=evaluation.provenance(
-            split=split,
-            seed=seed,
-            options={
-                "methods": list(methods),
-                "findings": list(names),
-                "prompts": Path(prompts).name if given else None,
-                "uncertain": str(uncertain),
-            },
-        ),
+        provenance=evaluation.provenance(split=split, seed=seed, options=options),
         record=out / FILE_NAME,
     )
     write_json(result.record, _as_json(result))
     return result
+
+
+def _try(
+    method: Method, task: ProbeTask, features: ProbeFeatures, ensembles: Mapping[str, Prompts], seed: int
+) -> MethodResult:
+    if method is Method.LINEAR:
+        return _linear(task, features, seed)
+    return _zero_shot(task, features, ensembles, seed)
 
 
 def _linear(task: ProbeTask, features: ProbeFeatures, seed: int) -> MethodResult:
@@ -198,7 +196,9 @@ def _ensembles(given: Mapping[str, Prompts], names: Sequence[str], source: str |
 def _unused_prompts(
     given: Mapping[str, Prompts], names: Sequence[str], source: str | Path
 ) -> tuple[str, ...]:
-    """What to say of the prompts of one's own file that no label of the dataset belongs to."""
+    """What to say of prompts of one's own file that no label of the dataset belongs to."""
+    if not Path(source).is_file():  # shipped prompts are for whatever the dataset has
+        return ()
     used = matching({name: name for name in given}, names).values()
     unused = [name for name in given if name not in used]
     if not unused:

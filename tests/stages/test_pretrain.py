@@ -116,7 +116,6 @@ KNOBS = [
     "image.widths=[4, 6]",
     "image.blocks=2",
     "image.size=48",
-    "image.fit=crop",
     "image.mean=0.4",
     "image.std=0.5",
     "text.width=12",
@@ -124,7 +123,7 @@ KNOBS = [
     "text.heads=1",
     "text.dropout=0.5",
     "text.max_tokens=4",
-    "text.vocabulary_size=100",
+    "text.vocabulary_size=60",
     "projection.dim=6",
     "projection.hidden_dim=5",
     "score.expression=max",
@@ -146,7 +145,7 @@ KNOBS = [
     "run.seed=5",
     "run.precision=bf16",
 ]
-WATCHED = {"data.workers", "data.views", "image.encoder", "image.layer", "image.weights", "text.encoder",
+WATCHED = {"data.workers", "image.fit", "data.views", "image.encoder", "image.layer", "image.weights", "text.encoder",
            "text.vocabulary", "run.log_every", "run.save_every", "run.validate_every",
            "run.validate_films"}  # fmt: skip
 
@@ -170,16 +169,6 @@ def test_no_knob_is_without_a_test():
         for key in field.annotation.model_fields
     }
     assert names == {knob.split("=")[0] for knob in KNOBS} | WATCHED
-
-
-def test_views_choose_the_films(tiny_dataset, tmp_path):
-    from mmil_cli.errors import UsageError
-
-    fewer = pretrain(tiny_dataset, tmp_path / "pa", "data.views=[PA]", "data.batch_size=4")
-    whole = pretrain(tiny_dataset, tmp_path / "all", "data.batch_size=4")
-    assert fewer.num_steps < whole.num_steps
-    with pytest.raises(UsageError, match="no view LATERAL"):
-        pretrain(tiny_dataset, tmp_path / "none", "data.views=[LATERAL]")
 
 
 def test_validation_sees_as_many_films_as_asked(tiny_dataset, tmp_path):
@@ -297,3 +286,45 @@ def test_a_text_encoder_that_cannot_be_had_says_the_local_way(tiny_dataset, tmp_
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UsageError, match="download it where there is a network and give its folder"):
         pretrain(tiny_dataset, tmp_path / "run", "text.encoder=nobody/no-such-model")
+
+
+@pytest.fixture(scope="module")
+def wide_dataset(tmp_path_factory):
+    """Films twice as wide as high, half of them PA and half AP."""
+    import numpy as np
+    from PIL import Image
+
+    from mmil_cli.stages import preprocess
+
+    folder = tmp_path_factory.mktemp("wide")
+    generator = np.random.default_rng(0)
+    lines = ["image,report,patient_id,split,view"]
+    for number in range(16):
+        pixels = generator.integers(0, 255, (48, 96), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(
+            f"{number}.png,FINDINGS: Film of kind {number}.,{number},train,{('PA', 'AP')[number % 2]}"
+        )
+    (folder / "table.csv").write_text("\n".join(lines))
+    preprocess.run(folder / "table.csv", folder / "data", side=96)
+    return folder / "data"
+
+
+def test_cropping_and_padding_show_different_films(wide_dataset, tmp_path):
+    runs = [pretrain(wide_dataset, tmp_path / fit, f"image.fit={fit}") for fit in ("pad", "crop")]
+    assert weights_hash(runs[0]) != weights_hash(runs[1])
+
+
+def test_views_choose_the_films(wide_dataset, tmp_path):
+    from mmil_cli.errors import UsageError
+
+    assert pretrain(wide_dataset, tmp_path / "all").num_steps == 2
+    assert pretrain(wide_dataset, tmp_path / "pa", "data.views=[PA]").num_steps == 1
+    with pytest.raises(UsageError, match="no view LATERAL; it has: AP, PA"):
+        pretrain(wide_dataset, tmp_path / "none", "data.views=[LATERAL]")
+
+
+def test_a_dataset_without_a_validate_split_trains_all_the_same(wide_dataset, tmp_path):
+    result = pretrain(wide_dataset, tmp_path / "run")
+    assert result.metrics == {}
+    assert result.checkpoint.is_dir()
