@@ -1,7 +1,7 @@
 """A trained model in use: films and sentences in, bags, scores and similarity maps out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -107,10 +107,8 @@ class Embedder:
     @torch.inference_mode()
     def logits(self, regions: RegionBag, reports: SentenceBag) -> Tensor:
         """The score that training learned, of every image with every report [B, R], in blocks of images."""
-        on_device = SentenceBag(
-            features=reports.features.to(self.device), index=reports.index.to(self.device)
-        )
-        blocks = [self.model.score.logits(block, on_device).cpu() for block in self._blocks(regions)]
+        there = reports.to(self.device)
+        blocks = [self.model.score.logits(block, there).cpu() for block in self._blocks(regions)]
         return torch.cat(blocks)
 
     @torch.inference_mode()
@@ -124,26 +122,21 @@ class Embedder:
         return torch.cat(blocks)
 
     def _blocks(self, regions: RegionBag) -> Iterator[RegionBag]:
-        pairs = zip(regions.features.split(IMAGES_A_SCORE), regions.mask.split(IMAGES_A_SCORE), strict=True)
-        for features, mask in pairs:
-            yield RegionBag(features=features.to(self.device), mask=mask.to(self.device), grid=regions.grid)
+        for start in range(0, len(regions.features), IMAGES_A_SCORE):
+            yield regions[start : start + IMAGES_A_SCORE].to(self.device)
 
 
 def join_features(parts: Sequence[ImageFeatures]) -> ImageFeatures:
     """Features of several batches as one."""
     return ImageFeatures(
-        regions=RegionBag(
+        regions=replace(
+            parts[0].regions,
             features=torch.cat([part.regions.features for part in parts]),
             mask=torch.cat([part.regions.mask for part in parts]),
-            grid=parts[0].regions.grid,
         ),
         pooled=torch.cat([part.pooled for part in parts]),
     )
 
 
 def _to_cpu(features: ImageFeatures) -> ImageFeatures:
-    regions = features.regions
-    return ImageFeatures(
-        regions=RegionBag(features=regions.features.cpu(), mask=regions.mask.cpu(), grid=regions.grid),
-        pooled=features.pooled.cpu(),
-    )
+    return ImageFeatures(regions=features.regions.to(torch.device("cpu")), pooled=features.pooled.cpu())

@@ -5,8 +5,9 @@ report    R, reports of the batch           slot      M, sentence places of a re
 sentence  U, distinct sentences             dim       D, the joint embedding
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -19,11 +20,21 @@ class RegionBag:
         features: region features, L2-normalised.
         mask: True where the region shows film, False where it is padding.
         grid: rows and columns of the region grid; rows x columns = region.
+        cell_centre: where in its cell a region looks, as a share of the cell's side from the upper left.
     """
 
     features: Float[Tensor, "image region dim"]
     mask: Bool[Tensor, "image region"]
     grid: tuple[int, int]
+    cell_centre: float = 0.5
+
+    def __getitem__(self, images: slice | Tensor) -> "RegionBag":
+        """Some of the images."""
+        return replace(self, features=self.features[images], mask=self.mask[images])
+
+    def to(self, device: torch.device) -> "RegionBag":
+        """The same bag on a device."""
+        return replace(self, features=self.features.to(device), mask=self.mask.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +48,11 @@ class SentenceBag:
 
     features: Float[Tensor, "sentence dim"]
     index: Int[Tensor, "report slot"]
+
+    def __getitem__(self, reports: slice | Tensor) -> "SentenceBag":
+        """Some of the reports; the table of sentences stays whole."""
+        return replace(self, index=self.index[reports])
+
+    def to(self, device: torch.device) -> "SentenceBag":
+        """The same bag on a device."""
+        return replace(self, features=self.features.to(device), index=self.index.to(device))

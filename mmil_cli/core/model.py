@@ -27,7 +27,8 @@ class DualEncoder(nn.Module):
     """Two towers with their projections, and a score.
 
     Args:
-        image_encoder: film [B, 1, H, W] to feature map [B, C, rows, columns].
+        image_encoder: film [B, 1, H, W] to feature map [B, C, rows, columns]; its `cell_centre` says where
+            in its cell a region looks.
         image_projection: C to D, L2-normalised.
         text_encoder: token ids and mask [U, T] to [U, C'].
         text_projection: C' to D, L2-normalised.
@@ -45,6 +46,7 @@ class DualEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
+        self.cell_centre: float = getattr(image_encoder, "cell_centre")  # noqa: B009
         self.image_projection = image_projection
         self.text_encoder = text_encoder
         self.text_projection = text_projection
@@ -62,10 +64,15 @@ class DualEncoder(nn.Module):
         feature_map = self.image_encoder(films)  # [B, C, rows, columns]
         rows, columns = feature_map.shape[-2:]
         features = feature_map.flatten(2).transpose(1, 2)  # [B, N, C]
-        mask = covered_regions(cover, rows, columns)
+        mask = covered_regions(cover, rows, columns, centre=self.cell_centre)
         weights = (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
         return ImageFeatures(
-            regions=RegionBag(features=self.image_projection(features), mask=mask, grid=(rows, columns)),
+            regions=RegionBag(
+                features=self.image_projection(features),
+                mask=mask,
+                grid=(rows, columns),
+                cell_centre=self.cell_centre,
+            ),
             pooled=(features.float() * weights).sum(dim=1),
         )
 
@@ -76,11 +83,13 @@ class DualEncoder(nn.Module):
         return self.text_projection(self.text_encoder(tokens, mask))
 
 
-def covered_regions(cover: Float[Tensor, "image 4"], rows: int, columns: int) -> Bool[Tensor, "image region"]:
-    """True for the cells whose centre the film covers; the cell nearest the film's centre always is."""
+def covered_regions(
+    cover: Float[Tensor, "image 4"], rows: int, columns: int, *, centre: float = 0.5
+) -> Bool[Tensor, "image region"]:
+    """True for the cells that look at film; the cell nearest the film's centre always is one."""
     left, top, right, bottom = cover.unbind(dim=1)
-    x = (torch.arange(columns, device=cover.device) + 0.5) / columns
-    y = (torch.arange(rows, device=cover.device) + 0.5) / rows
+    x = (torch.arange(columns, device=cover.device) + centre) / columns
+    y = (torch.arange(rows, device=cover.device) + centre) / rows
     inside_x = _inside_or_nearest(x, left, right)  # [B, columns]
     inside_y = _inside_or_nearest(y, top, bottom)  # [B, rows]
     return (inside_y[:, :, None] & inside_x[:, None, :]).flatten(1)

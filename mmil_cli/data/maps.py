@@ -1,7 +1,8 @@
 """From a map on the model's region grid to the pixels of a film, with nothing where the model did not look.
 
-A grid [rows, columns] divides the model's square evenly; the value of a cell stands at its centre. A cell
-that holds no film is NaN.
+A grid [rows, columns] divides the model's square evenly; the value of a cell stands where the cell looks,
+which is its middle for some encoders and near its upper left corner for others. A cell that holds no film is
+NaN.
 """
 
 import numpy as np
@@ -42,7 +43,9 @@ def fill_grid(grid: Map) -> Map:
     return filled
 
 
-def grid_to_film(grid: Map, *, size: int, to_film: Affine, height: int, width: int) -> NDArray[np.float32]:
+def grid_to_film(
+    grid: Map, *, size: int, to_film: Affine, height: int, width: int, centre: float = 0.5
+) -> NDArray[np.float32]:
     """The grid's values at every pixel of a film, float32 [height, width], NaN outside the model's square.
 
     Bilinear between cell centres, sampled at pixel centres; beyond the outermost centres the border values
@@ -54,12 +57,13 @@ def grid_to_film(grid: Map, *, size: int, to_film: Affine, height: int, width: i
         to_film: from pixel coordinates of the square to those of the film.
         height: of the film, in pixels.
         width: of the film, in pixels.
+        centre: where in its cell a value stands, as a share of the cell's side from the upper left.
     """
     rows, columns = grid.shape
     y = _positions(height, scale=to_film.scale_y, offset=to_film.offset_y)
     x = _positions(width, scale=to_film.scale_x, offset=to_film.offset_x)
-    down = _bilinear(y * rows / size, rows).astype(np.float32)
-    across = _bilinear(x * columns / size, columns).astype(np.float32)
+    down = _bilinear(y * rows / size - centre, rows).astype(np.float32)
+    across = _bilinear(x * columns / size - centre, columns).astype(np.float32)
     values = down @ fill_grid(grid).astype(np.float32) @ across.T
     values[(y < 0) | (y > size)] = np.nan
     values[:, (x < 0) | (x > size)] = np.nan
@@ -73,8 +77,8 @@ def _positions(num_pixels: int, *, scale: float, offset: float) -> NDArray[np.fl
 
 
 def _bilinear(position: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
-    """Weights [pixels, cells]; positions are in cells, the centre of cell 0 at 0.5."""
-    place = np.clip(position - 0.5, 0, cells - 1)
+    """Weights [pixels, cells]; positions are in cells, the value of cell 0 at 0."""
+    place = np.clip(position, 0, cells - 1)
     return np.clip(1.0 - np.abs(place[:, None] - np.arange(cells)), 0.0, None)
 
 

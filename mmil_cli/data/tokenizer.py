@@ -100,7 +100,7 @@ class SentenceTokenizer:
         encoded = self.tokenizer.encode_batch(list(sentences))
         # [UNK] is itself flagged as special, so what is left out is told by the attention mask and its place
         real = [token for item in encoded for token in item.ids[1 : sum(item.attention_mask) - 1]]
-        return real.count(unknown) / len(real) if real else 1.0
+        return sum(token == unknown for token in real) / len(real) if real else 1.0
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json` into the folder."""

@@ -31,7 +31,8 @@ METRICS = {
 SYSTEMS = {
     "model": "model",
     "shuffled": "shuffled phrases",
-    "prior": "location prior of the finding",
+    "prior": "location prior",
+    "finding prior": "location prior of the finding",
     "centre": "centre",
     "chance": "chance",
 }
@@ -196,14 +197,15 @@ def _grounding_table(ground: PhraseResult) -> Table:
         cells = [with_interval(metrics[key].value, metrics[key].low, metrics[key].high) for key in METRICS]
         rows.append((name, *cells))
     caption = (
-        f"{ground.num_phrases} phrases in {ground.num_films} films, mean over phrases. The location prior is "
-        "told the finding and knows where it usually lies; its mIoU and the centre's stand for nothing."
+        f"{ground.num_phrases} phrases in {ground.num_films} films, mean over phrases. The "
+        "location prior is where boxes lie in the films trained on; that of the finding is told which finding "
+        "to expect. The mIoU of priors and centre stands for nothing."
     )
     return Table(("", *METRICS.values()), rows, caption)
 
 
 def _finding_table(ground: PhraseResult) -> Table:
-    rows = []
+    rows: list[tuple[str | int, ...]] = []
     for row in ground.tables["model"].findings:
         cells = [
             with_interval(row.metrics[key].value, row.metrics[key].low, row.metrics[key].high)

@@ -137,6 +137,7 @@ def ground_film(
             to_film=film.to_source,
             height=height,
             width=width,
+            centre=regions.cell_centre,
         )
         findings.append(
             PhraseFinding(
@@ -197,12 +198,8 @@ def _scores(
 ) -> tuple[list[float], dict[str, list[float]]]:
     """The logits of one film with each sentence as a report of its own, and the terms' raw scores."""
     bag = SentenceBag(features=sentences, index=torch.arange(len(sentences)).unsqueeze(1))
-    on_device = RegionBag(
-        features=regions.features.to(embedder.device),
-        mask=regions.mask.to(embedder.device),
-        grid=regions.grid,
-    )
-    terms = embedder.model.score.sentence_scores(on_device, sentences.to(embedder.device))
+    there = regions.to(embedder.device)
+    terms = embedder.model.score.sentence_scores(there, sentences.to(embedder.device))
     return embedder.logits(regions, bag)[0].tolist(), {name: raw[0].tolist() for name, raw in terms.items()}
 
 

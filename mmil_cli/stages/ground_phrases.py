@@ -74,11 +74,12 @@ def run(
     as much and differs in the third decimal. The controls see what the model saw and nothing else:
 
     - shuffled: the map of a phrase of another film, of a category that this film has no phrase of;
-    - prior: how often boxes of the category lie at each place in films of other splits;
+    - prior: how often boxes lie at each place in films of other splits, whatever the phrase;
+    - finding prior: the same for boxes of the phrase's category, which it is told; harder to beat;
     - centre: a Gaussian about the film's centre;
     - chance: a constant map.
 
-    The mIoU of prior and centre is ill-scaled and stands for nothing: its thresholds are similarities, and
+    The mIoU of priors and centre is ill-scaled and stands for nothing: its thresholds are similarities, and
     theirs are shares. Compare CNR, pointing game and pixel AUROC, which a change of scale leaves alone.
 
     Args:

@@ -112,21 +112,17 @@ def shuffled_phrases(phrases: Sequence[Phrase], *, seed: int) -> list[str | None
     return drawn
 
 
-def priors(phrases: Sequence[Phrase], categories: Sequence[str]) -> dict[str, np.ndarray]:
-    """Where boxes of each category lie in other films, on a common grid [64, 64]; see `location_prior`.
+def overall_prior(phrases: Sequence[Phrase]) -> np.ndarray | None:
+    """Where boxes of any phrase lie in other films [64, 64]; None without any phrase."""
+    return location_prior([_shares(phrase) for phrase in phrases], grid=PRIOR_GRID) if phrases else None
 
-    A category without such boxes takes the prior of all; without any phrase there is no prior.
-    """
-    if not phrases:
-        return {}
+
+def finding_priors(phrases: Sequence[Phrase]) -> dict[str, np.ndarray]:
+    """Where boxes of each category lie in other films, on a common grid [64, 64]; see `location_prior`."""
     of_category: dict[str, list[list[Box]]] = defaultdict(list)
     for phrase in phrases:
         of_category[phrase.category].append(_shares(phrase))
-    everything = [boxes for group in of_category.values() for boxes in group]
-    return {
-        category: location_prior(of_category.get(category) or everything, grid=PRIOR_GRID)
-        for category in dict.fromkeys(categories)
-    }
+    return {category: location_prior(boxes, grid=PRIOR_GRID) for category, boxes in of_category.items()}
 
 
 def centre_prior(height: int, width: int) -> np.ndarray:

@@ -7,16 +7,18 @@ import numpy as np
 import torch
 
 from mmil_cli.core.bags import RegionBag
+from mmil_cli.data.dataset import Row
 from mmil_cli.data.fit import FittedFilm
 from mmil_cli.data.maps import grid_to_film, smooth_grid
 from mmil_cli.inference import FILMS_AT_ONCE
 from mmil_cli.metrics.grounding import METRICS, GroundingScores, score_map
 from mmil_cli.metrics.regions import boxes_mask, resample
 from mmil_cli.stages.evaluation import Evaluation, OnProgress
-from mmil_cli.stages.phrase_samples import Sample, Selection, centre_prior, priors
+from mmil_cli.stages.phrase_samples import Sample, Selection, centre_prior, finding_priors, overall_prior
 
-MODEL, SHUFFLED, PRIOR, CENTRE, CHANCE = "model", "shuffled", "prior", "centre", "chance"
-CONTROLS = (SHUFFLED, PRIOR, CENTRE, CHANCE)
+MODEL, SHUFFLED, PRIOR, FINDING_PRIOR = "model", "shuffled", "prior", "finding prior"
+CENTRE, CHANCE = "centre", "chance"
+CONTROLS = (SHUFFLED, PRIOR, FINDING_PRIOR, CENTRE, CHANCE)
 SYSTEMS = (MODEL, *CONTROLS)
 UNDEFINED = GroundingScores(*[math.nan] * len(METRICS))
 
@@ -33,7 +35,8 @@ class PhraseScorer:
     def __init__(self, evaluation: Evaluation, selection: Selection, *, smooth: float) -> None:
         self.embedder, self.dataset, self.smooth = evaluation.embedder, evaluation.dataset, smooth
         self.samples = selection.samples
-        self.prior = priors(selection.elsewhere, [sample.phrase.category for sample in self.samples])
+        self.prior = overall_prior(selection.elsewhere)
+        self.finding_prior = finding_priors(selection.elsewhere)
         texts = [text for s in self.samples for text in (s.phrase.text, s.shuffled) if text is not None]
         self.place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         self.sentences = self.embedder.sentences(list(self.place))
@@ -58,20 +61,19 @@ class PhraseScorer:
         fitted = [self.embedder.fit(self.dataset.pixels(film)) for film in films]
         regions = self.embedder.films(fitted).regions
         for place, film in enumerate(films):
-            one = slice(place, place + 1)
-            bag = RegionBag(features=regions.features[one], mask=regions.mask[one], grid=regions.grid)
-            yield film, fitted[place], bag
+            yield film, fitted[place], regions[place : place + 1]
 
     def _sample(self, sample: Sample, fitted: FittedFilm, regions: RegionBag) -> dict[str, GroundingScores]:
         row = sample.row
         inverse = row.to_source.inverse()
         mask = boxes_mask([inverse.box(box) for box in sample.phrase.boxes], row.height, row.width)
         values = self._map(sample.phrase.text, sample, fitted, regions)
-        prior = self.prior.get(sample.phrase.category)
+        finding_prior = self.finding_prior.get(sample.phrase.category, self.prior)
         maps = {
             MODEL: values,
             SHUFFLED: self._map(sample.shuffled, sample, fitted, regions) if sample.shuffled else None,
-            PRIOR: None if prior is None else resample(prior, row.height, row.width),
+            PRIOR: _shown(self.prior, row),
+            FINDING_PRIOR: _shown(finding_prior, row),
             CENTRE: centre_prior(row.height, row.width),
             CHANCE: np.zeros((row.height, row.width)),
         }
@@ -90,7 +92,13 @@ class PhraseScorer:
             to_film=fitted.to_stored,
             height=sample.row.height,
             width=sample.row.width,
+            centre=regions.cell_centre,
         )
+
+
+def _shown(prior: np.ndarray | None, row: Row) -> np.ndarray | None:
+    """A prior at the size of a film."""
+    return None if prior is None else resample(prior, row.height, row.width)
 
 
 def _array(grid: torch.Tensor) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,7 +238,7 @@ class _Run:
             seed=self.recipe.run.seed,
             metrics=self.metrics,
             dataset_hash=info.content_hash,
-            dataset_options=info.options,
+            dataset_options=dict(info.options),
             label_names=info.label_names,
             image={**vars(self.embedder.contract)},
             versions=versions(),
@@ -252,7 +252,7 @@ class _Run:
             tokenizer=self.out / TOKENIZER,
         )
 
-    def _loader(self, first: int) -> DataLoader[Batch]:
+    def _loader(self, first: int) -> Iterable[Batch]:
         data, run = self.recipe.data, self.recipe.run
         reader = PairReader(
             self.dataset,

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mmil_cli.core.bags import RegionBag, SentenceBag
+from mmil_cli.core.bags import SentenceBag
 from mmil_cli.core.losses.infonce import info_nce
 from mmil_cli.core.losses.pairing import pair_batch
 from mmil_cli.core.model import ImageFeatures
@@ -43,14 +43,8 @@ def _losses(
 ) -> dict[str, float]:
     losses, chances = [], []
     for part in torch.arange(len(study)).split(batch_size):
-        regions = RegionBag(
-            features=images.regions.features[part].to(embedder.device),
-            mask=images.regions.mask[part].to(embedder.device),
-            grid=images.regions.grid,
-        )
-        bag = SentenceBag(
-            features=reports.features.to(embedder.device), index=reports.index[part].to(embedder.device)
-        )
+        regions = images.regions[part].to(embedder.device)
+        bag = reports[part].to(embedder.device)
         pairing = pair_batch(study[part].to(embedder.device), text[part].to(embedder.device))
         terms = embedder.model.score(regions, bag).values()
         losses.append(sum(info_nce(term.logits, pairing).total.item() for term in terms))

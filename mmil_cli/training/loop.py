@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,11 @@ from mmil_cli.training.optim import learning_rate_factor, set_learning_rate
 class OnDevice(Protocol):
     """A batch that can be moved."""
 
-    def to(self, device: torch.device) -> "OnDevice":
+    def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
+
+
+BatchT = TypeVar("BatchT", bound=OnDevice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Losses:
     parts: dict[str, Tensor]
 
 
-Objective = Callable[[OnDevice, torch.Generator], Losses]
+Objective = Callable[[BatchT, torch.Generator], Losses]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +80,11 @@ class Plan:
 
 
 def run_steps(
-    batches: Iterable[OnDevice],
+    batches: Iterable[BatchT],
     *,
     model: nn.Module,
     optimiser: AdamW,
-    objective: Objective,
+    objective: Objective[BatchT],
     plan: Plan,
     first_step: int,
     device: torch.device,
@@ -116,7 +119,7 @@ def run_steps(
 
 
 def _one_step(
-    batch: OnDevice, model: nn.Module, optimiser: AdamW, objective: Objective, *, plan: Plan, step: int
+    batch: BatchT, model: nn.Module, optimiser: AdamW, objective: Objective[BatchT], *, plan: Plan, step: int
 ) -> tuple[Losses, float]:
     generator = step_generator(plan.seed, step)
     torch.manual_seed(

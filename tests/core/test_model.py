@@ -115,3 +115,44 @@ def test_a_network_or_layer_that_does_not_exist_is_named(name, layer, says):
 
     with pytest.raises(UsageError, match=says):
         TorchvisionBackbone(name, layer=layer)
+
+
+def place_looked_at(encoder, side=128):
+    """Centroid of what a middle cell of a feature map depends on, in input pixels, and the cell's index."""
+    films = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    features = encoder.eval()(films)
+    cell = features.shape[-1] // 2
+    weights = torch.zeros(side)
+    for channel in range(min(64, features.shape[1])):
+        (gradient,) = torch.autograd.grad(features[0, channel, cell, cell], films, retain_graph=True)
+        weights += gradient[0, 0].square().sum(dim=0)
+    return (
+        float((weights * (torch.arange(side) + 0.5)).sum() / weights.sum()),
+        cell,
+        side / features.shape[-1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("small", ""),
+        ("resnet18", "layer3"),
+        ("resnet18", ""),
+        ("mobilenet_v2", "features.13"),
+        ("vgg11", "features.15"),
+        ("convnext_tiny", "features.5"),
+    ],
+)
+def test_a_region_looks_where_the_encoder_says(name, layer):
+    from mmil_cli.core.encoders.small_resnet import SmallResNet
+    from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone
+
+    torch.manual_seed(0)
+    encoder = (
+        SmallResNet(widths=[8, 16, 32], blocks=2)
+        if name == "small"
+        else TorchvisionBackbone(name, layer=layer)
+    )
+    place, cell, stride = place_looked_at(encoder)
+    assert place / stride - cell == pytest.approx(encoder.cell_centre, abs=0.15)

@@ -19,7 +19,13 @@ from mmil_cli.metrics.regions import boxes_mask
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.ground import ground_film
 from mmil_cli.stages.ground_phrases import PhraseResult, run
-from mmil_cli.stages.phrase_samples import centre_prior, priors, select, shuffled_phrases
+from mmil_cli.stages.phrase_samples import (
+    centre_prior,
+    finding_priors,
+    overall_prior,
+    select,
+    shuffled_phrases,
+)
 from mmil_cli.stages.phrase_scores import CONTROLS, MODEL
 
 
@@ -183,14 +189,17 @@ def test_the_location_prior_looks_at_no_evaluated_film_or_patient(patches: Patch
     assert any(phrase.image_id.startswith("new-") for phrase in selection.elsewhere)
 
 
-def test_priors_are_of_a_category_or_else_of_all() -> None:
+def test_priors_are_of_each_category_and_of_all() -> None:
     left = replace(some_phrases(("a", "Edema"))[0], boxes=((0.0, 0.0, 10.0, 30.0),))
     right = replace(some_phrases(("b", "Mass"))[0], boxes=((10.0, 0.0, 10.0, 30.0),))
-    found = priors([left, right], ["Edema", "Hernia"])
+    found = finding_priors([left, right])
     assert found["Edema"][:, :32].min() == 1
     assert found["Edema"][:, 32:].max() == 0
-    np.testing.assert_array_equal(found["Hernia"], 0.5)
-    assert priors([], ["Edema"]) == {}
+    overall = overall_prior([left, right])
+    assert overall is not None
+    np.testing.assert_array_equal(overall, 0.5)
+    assert finding_priors([]) == {}
+    assert overall_prior([]) is None
 
 
 def test_a_shuffled_phrase_names_nothing_in_the_film() -> None:

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from mmil_cli.errors import UsageError, nearest
 
+# Families whose strides have odd kernels look at pixel `stride x i`, the corner of cell i; these look at
+# its middle, because their strides are patches or pools of two.
+CENTRED = r"(convnext|vgg)"
 # Where each family's last feature map is. Transformers give tokens, which need another cut.
 LAST_LAYER = (
     (r"(resnet|resnext|wide_resnet)", "layer4"),
@@ -29,6 +32,10 @@ class TorchvisionBackbone(nn.Module):
     Args:
         name: torchvision's name, such as `resnet50`.
         layer: node to cut at (`layer3`, `features.13`); empty for the family's last feature map.
+
+    Attributes:
+        cell_centre: where a cell looks, as a share of its side from the upper left.
+        output_channels: of the feature map.
     """
 
     def __init__(self, name: str, *, layer: str = "") -> None:
@@ -47,22 +54,25 @@ class TorchvisionBackbone(nn.Module):
         except ValueError as error:
             names = ", ".join(child for child, _ in network.named_children())
             raise UsageError(f"image encoder {name} has no layer {layer!r}; its parts: {names}") from error
-        self.output_channels = self._output_channels()
+        self.output_channels, stride = self._probe()
+        self.cell_centre = 0.5 if re.match(CENTRED, name) else 0.5 / stride
 
     def forward(self, x: Float[Tensor, "image 1 height width"]) -> Float[Tensor, "image out rows columns"]:
         """The feature map of the chosen layer."""
         return self.body(x.expand(-1, 3, -1, -1))["map"]
 
     @torch.no_grad()
-    def _output_channels(self) -> int:
+    def _probe(self) -> tuple[int, float]:
+        """Channels and stride of the feature map."""
         was_training = self.training
-        features = self.eval().body(torch.zeros(1, 3, 64, 64))["map"]
+        side = 128
+        features = self.eval().body(torch.zeros(1, 3, side, side))["map"]
         self.train(was_training)
         if features.dim() != 4:
             raise UsageError(
                 "the chosen layer gives no feature map of rows and columns; choose an earlier one"
             )
-        return features.shape[1]
+        return features.shape[1], side / features.shape[2]
 
 
 def last_layer(name: str) -> str:
