@@ -21,6 +21,8 @@ def demo(
     """Go the whole way on generated studies: phantom, preprocess, pretrain, probe, retrieve, ground.
 
     Takes about six minutes on two cores without a GPU. Ends with a table and one HTML page.
+
+    Example: `mmil demo --out demo`
     """
     from mmil_cli.cli.progress import StageProgress
     from mmil_cli.stages.demo import run

@@ -198,8 +198,8 @@ def _grounding_table(ground: PhraseResult) -> Table:
         rows.append((name, *cells))
     caption = (
         f"{ground.num_phrases} phrases in {ground.num_films} films, mean over phrases. The "
-        "location prior is where boxes lie in the films trained on; that of the finding is told which finding "
-        "to expect. The mIoU of priors and centre stands for nothing."
+        "location prior is where boxes lie in the films trained on; that of the finding is told which "
+        "finding to expect. The mIoU of priors and centre stands for nothing."
     )
     return Table(("", *METRICS.values()), rows, caption)
 
