@@ -14,7 +14,7 @@ from mmil_cli.core.model import DualEncoder
 from mmil_cli.core.projection import Projection
 from mmil_cli.core.scores import build_score
 from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece, read_tokenizer, read_vocabulary
-from mmil_cli.errors import UsageError
+from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.inference import Embedder, ImageContract
 from mmil_cli.runtime import pick_device
 
@@ -43,9 +43,15 @@ def load_checkpoint(path: Path, *, device: str = "auto") -> LoadedCheckpoint:
         CheckpointError: the folder is incomplete or a tensor does not fit.
     """
     checkpoint = open_checkpoint(path)
-    recipe = check(read_tree(checkpoint.folder / "recipe.yaml"), where=str(checkpoint.folder / "recipe.yaml"))
-    tokenizer = SentenceTokenizer(read_tokenizer(checkpoint.tokenizer), max_tokens=recipe.text.max_tokens)
-    model = build_model(recipe, vocabulary_size=tokenizer.vocabulary_size, text_folder=checkpoint.tokenizer)
+    path = checkpoint.folder / "recipe.yaml"
+    try:
+        recipe = check(read_tree(path), where=str(path))
+        tokenizer = SentenceTokenizer(read_tokenizer(checkpoint.tokenizer), max_tokens=recipe.text.max_tokens)
+        model = build_model(
+            recipe, vocabulary_size=tokenizer.vocabulary_size, text_folder=checkpoint.tokenizer
+        )
+    except UsageError as error:  # nobody asked for this recipe: it came with the folder
+        raise CheckpointError(f"{path} cannot be used; copy or make the checkpoint again: {error}") from error
     load_weights(model, checkpoint)
     target = pick_device(device)
     contract = image_contract(recipe.image, stored_side=int(checkpoint.card.image["stored_side"]))
@@ -100,6 +106,8 @@ def build_model(recipe: Recipe, *, vocabulary_size: int, text_folder: Path | Non
 def build_image_encoder(image: ImageSection) -> SmallResNet | TorchvisionBackbone:
     """The image tower of a recipe, without weights."""
     if image.encoder == SMALL:
+        if image.layer:
+            raise UsageError("image.layer cuts a torchvision network; image.encoder=small has none to cut")
         return SmallResNet(widths=image.widths, blocks=image.blocks)
     return TorchvisionBackbone(image.encoder, layer=image.layer)
 

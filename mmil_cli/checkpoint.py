@@ -111,7 +111,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         card=_read_card(folder / CARD),
-        recipe=(folder / RECIPE).read_text(encoding="utf-8"),
+        recipe=_read_recipe(folder / RECIPE),
         tokenizer=folder / TOKENIZER,
     )
 
@@ -120,9 +120,14 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Loads every tensor into the model, or none.
 
     Raises:
-        CheckpointError: naming missing, unexpected and mis-shaped tensors.
+        CheckpointError: naming missing, unexpected and mis-shaped tensors, and those that are not finite.
     """
-    load_strictly(model, read_tensors(checkpoint.folder / WEIGHTS), where=str(checkpoint.folder / WEIGHTS))
+    path = checkpoint.folder / WEIGHTS
+    tensors = read_tensors(path)
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if bad:
+        raise CheckpointError(f"{path} holds numbers that are not finite, in {listing(bad)}; pretrain again")
+    load_strictly(model, tensors, where=str(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -163,7 +168,7 @@ def find_checkpoint(given: Path | None) -> tuple[Path, str]:
     """
     if given is not None:
         return given, "as given"
-    if ENVIRONMENT_VARIABLE in os.environ:
+    if os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(os.environ[ENVIRONMENT_VARIABLE]), f"from {ENVIRONMENT_VARIABLE}"
     cards = sorted(Path(RUNS_FOLDER).glob(f"*/checkpoint/{CARD}"), key=lambda path: path.stat().st_mtime)
     if not cards:
@@ -174,10 +179,18 @@ def find_checkpoint(given: Path | None) -> tuple[Path, str]:
     return cards[-1].parent, f"the newest under ./{RUNS_FOLDER}"
 
 
+def _read_recipe(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is damaged: no UTF-8 text; copy the checkpoint again") from error
+
+
 def _read_card(path: Path) -> Card:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         fields["label_names"] = tuple(fields["label_names"])
+        int(fields["image"]["stored_side"])
         return Card(**fields)
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(

@@ -44,3 +44,9 @@ def listing(items: Sequence[str], most: int = 8) -> str:
     shown = ", ".join(items[:most])
     rest = len(items) - most
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """A text on one line, at most `most` characters long."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

@@ -1,5 +1,6 @@
 """Writing files and folders so that a pulled plug leaves the old one or the new one, never half."""
 
+import errno
 import json
 import math
 import os
@@ -7,6 +8,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def make_folder(folder: Path) -> None:
+    """Makes an output folder before long work begins, not to learn after it that nothing can be written.
+
+    Raises:
+        OSError: a file stands there, or nothing may be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "nothing may be written there", str(folder))
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -39,7 +51,7 @@ def write_json(path: Path, value: Any) -> None:
 def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
     """Fills a folder aside and renames it into place; an older folder of that name goes only then."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+    partial, old = _beside(folder, "partial"), _beside(folder, "old")
     recover_folder(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -58,9 +70,15 @@ def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
 
 def recover_folder(folder: Path) -> None:
     """Puts the older folder back if a plug was pulled between the two renames of `replace_folder`."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = _beside(folder, "old")
     if old.exists() and not folder.exists():
         old.replace(folder)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    """A hidden neighbour of a folder, however the folder is spelt: `.` and `runs/..` have names too."""
+    spelt = Path(os.path.abspath(folder))  # noqa: PTH100 - `resolve` would go to what a link points to
+    return spelt.parent / f".{spelt.name}.{what}"
 
 
 def without_nan(value: Any) -> Any:

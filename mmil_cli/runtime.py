@@ -29,8 +29,14 @@ def pick_device(name: str = "auto") -> "torch.device":
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"no device {name!r} on this machine; use auto, cpu or cuda") from error
+        raise _no_device(name) from error
+    if device.type not in ("cpu", "cuda"):  # torch has others, such as meta, that nothing here was tried on
+        raise _no_device(name)
     return device
+
+
+def _no_device(name: str) -> UsageError:
+    return UsageError(f"no device {name!r} on this machine; use auto, cpu or cuda")
 
 
 def has_fast_bfloat16(device: "torch.device") -> bool:

@@ -1,7 +1,13 @@
 """The command `mmil`: every subcommand registered, and errors turned into one sentence and an exit code."""
 
+import errno
+import functools
+import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
@@ -14,6 +20,44 @@ from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
 from mmil_cli.cli.retrieve import retrieve
 from mmil_cli.errors import MmilError
+
+P = ParamSpec("P")
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of a shell for a process that SIGINT or SIGTERM ended."""
+
+ADVICE = {
+    errno.ENOSPC: "make room and give the same command again; what was complete before is untouched",
+    errno.EDQUOT: "make room and give the same command again; what was complete before is untouched",
+    errno.EFBIG: "a limit of this system forbids files of that size; what was complete before is untouched",
+    errno.EACCES: "choose a folder that you may write to, or mend its permissions",
+    errno.EPERM: "choose a folder that you may write to, or mend its permissions",
+    errno.EROFS: "choose a folder that you may write to, such as with --out",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another one",
+    errno.EEXIST: "a file stands where a folder is needed; choose another one",
+    errno.EISDIR: "a folder stands where a file is needed; choose another one",
+    errno.ENAMETOOLONG: "choose a shorter name, such as with --out",
+}
+"""What to do about a fault of the file system."""
+
+
+class _Stopped(Exception):
+    """The user or the reader of our output has ended the command; its cause says which."""
+
+
+def _guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """The command with an exception that reaches `main`, where Typer would answer to the cause itself."""
+
+    @functools.wraps(command)
+    def guarded(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*arguments, **options)
+            sys.stdout.flush()
+        except (KeyboardInterrupt, BrokenPipeError) as cause:
+            raise _Stopped from cause
+
+    return guarded
+
 
 app = typer.Typer(
     name="mmil",
@@ -29,7 +73,7 @@ app = typer.Typer(
     ),
 )
 for command in (preprocess, pretrain, probe, retrieve, ground, phantom, demo):
-    app.command()(command)
+    app.command()(_guarded(command))
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,20 +93,43 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command line. Exit code 0, 1 for a failure, 2 for misuse, 130 when interrupted."""
+    """Runs the command line. Exits with 0, 1 for a failure, 2 for misuse, 130 or 143 after a signal."""
+    # Leave as on an exception, so that unfinished files and worker processes are cleared away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name or a sign that the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MmilError as error:
-        typer.secho(f"mmil: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("mmil: interrupted; the same command goes on from what was saved", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the pipe has gone; nothing is left to tell
-        sys.exit(0)
+        _fail(str(error), code=error.exit_code)
+    except _Stopped as stop:
+        if isinstance(stop.__cause__, BrokenPipeError):
+            _let_go_of_output()
+            sys.exit(0)
+        _fail("interrupted; give the same command again: preprocess and pretrain go on from what was saved",
+              code=INTERRUPTED)  # fmt: skip
+    except MemoryError as error:
+        _fail(f"not enough memory ({error}); ask for smaller batches, films or --workers", code=1)
     except OSError as error:
-        typer.echo(
-            f"mmil: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True
-        )
-        sys.exit(1)
+        _fail(_told(error), code=1)
+
+
+def _fail(sentence: str, *, code: int) -> NoReturn:
+    """Tells what is wrong on standard error and ends the process."""
+    typer.secho(f"mmil: {sentence}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+    sys.exit(code)
+
+
+def _told(error: OSError) -> str:
+    """A fault of the file system as a sentence: where, what, and what to do about it."""
+    where = f"{error.filename}: " if error.filename else ""
+    advice = ADVICE.get(error.errno or 0)
+    return f"{where}{error.strerror or error}{f'; {advice}' if advice else ''}"
+
+
+def _let_go_of_output() -> None:
+    """The reader of the pipe has gone: what is still buffered goes nowhere, and nobody complains of it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmil_cli.cli.tables import show_table
-from mmil_cli.errors import UsageError
+from mmil_cli.errors import UsageError, shortened
 
 if TYPE_CHECKING:
     from mmil_cli.metrics.intervals import Interval
@@ -189,7 +189,11 @@ def _print_film(result: "GroundResult") -> None:
     for finding in result.findings:
         if finding.unknown_words:
             share = f"{finding.unknown_words:.0%}"
-            typer.echo(f"note: the model does not know {share} of the words of {finding.phrase!r}", err=True)
+            phrase = shortened(finding.phrase)
+            typer.echo(f"note: the model does not know {share} of the words of {phrase!r}", err=True)
+        if finding.is_cut:
+            typer.echo(f"note: too long for the model, the end does not count: {shortened(finding.phrase)!r}",
+                       err=True)  # fmt: skip
     height, width = result.film.pixels.shape
     show_table(
         f"{result.film.path.name}, {width} x {height} pixels",
@@ -205,7 +209,7 @@ def _film_cells(finding: "PhraseFinding") -> tuple[str, ...]:
     boxes = [", ".join(f"{value:.0f}" for value in found.box) for found in finding.boxes]
     more = f" and {len(boxes) - 2} more" if len(boxes) > 2 else ""
     return (
-        finding.phrase,
+        shortened(finding.phrase),
         f"{finding.score:.2f}",
         f"{peak.value:.3f}" if peak else "–",
         f"{peak.x:.0f}, {peak.y:.0f}" if peak else "–",

@@ -1,9 +1,13 @@
 """`mmil pretrain`."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from mmil_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mmil_cli.stages.pretrain import PretrainResult
@@ -39,8 +43,7 @@ def pretrain(
     """
     from mmil_cli.config.load import load_recipe
 
-    overrides = [*(override or []), *([f"score.expression={score}"] if score else [])]
-    resolved = load_recipe(recipe, overrides=overrides)
+    resolved = load_recipe(recipe, overrides=[*(override or []), *_score_override(score, override or [])])
     name = Path(recipe).stem if recipe else "default"
     folder = out or Path("runs") / f"{name}-{resolved.score.expression.replace(' ', '')}"
 
@@ -52,6 +55,15 @@ def pretrain(
             data, folder, recipe=resolved, device=device, overwrite=overwrite, watchers=progress.watchers()
         )
     _show(result)
+
+
+def _score_override(score: str | None, overrides: Sequence[str]) -> list[str]:
+    """`--score` as an override, quoted: YAML would read `yes`, `#` and blanks as something else."""
+    if score is None:
+        return []
+    if any(text.partition("=")[0].strip() == "score.expression" for text in overrides):
+        raise UsageError("--score and --set score.expression say the same thing twice; give one of them")
+    return [f"score.expression={json.dumps(score)}"]
 
 
 def _show(result: "PretrainResult") -> None:

@@ -1,5 +1,6 @@
 """`mmil probe`."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmil_cli.cli.tables import show_table
-from mmil_cli.errors import UsageError, nearest
+from mmil_cli.errors import UsageError, listing, nearest
 
 if TYPE_CHECKING:
     from mmil_cli.stages.probe import MethodResult, ProbeResult
@@ -20,6 +21,13 @@ class UncertainChoice(StrEnum):
 
     IGNORE = "ignore"
     POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class MissingChoice(StrEnum):
+    """The values of --missing."""
+
+    IGNORE = "ignore"
     NEGATIVE = "negative"
 
 
@@ -45,8 +53,14 @@ def probe(
     uncertain: Annotated[
         UncertainChoice, typer.Option(help="What the label -1 counts as; ignore leaves those films out.")
     ] = UncertainChoice.IGNORE,
+    missing: Annotated[
+        MissingChoice,
+        typer.Option(help="What a blank label counts as; negative is the custom with CheXpert's labels."),
+    ] = MissingChoice.IGNORE,
     out: Annotated[Path, typer.Option(help="Folder for probe.json.")] = Path("results/probe"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and of the probe's folds.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap and of the probe's folds.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Tell how well findings can be read off a frozen model: AUROC and AUPRC with 95 % intervals.
@@ -63,7 +77,7 @@ def probe(
 
     from mmil_cli.checkpoint import find_checkpoint
     from mmil_cli.cli.progress import CountProgress
-    from mmil_cli.stages.findings import Uncertain
+    from mmil_cli.stages.findings import Missing, Uncertain
     from mmil_cli.stages.probe import DEFAULT_PROMPTS, Method, run
 
     found, how = find_checkpoint(checkpoint)
@@ -78,6 +92,7 @@ def probe(
             findings=None if findings is None else _names(findings, option="--findings"),
             prompts=prompts or DEFAULT_PROMPTS,
             uncertain=Uncertain(uncertain.value),
+            missing=Missing(missing.value),
             seed=seed,
             device=device,
             on_progress=progress.update,
@@ -101,6 +116,14 @@ def _methods(text: str) -> list[str]:
                 f"--method: no method {name!r}{nearest(name, METHODS)}; known: {', '.join(METHODS)}"
             )
     return names
+
+
+def _by_reason(skipped: Mapping[str, str]) -> dict[str, list[str]]:
+    """Findings by why they were left out."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in skipped.items():
+        reasons.setdefault(why, []).append(name)
+    return reasons
 
 
 def _show(result: "ProbeResult") -> None:
@@ -138,8 +161,8 @@ def _show_method(part: "MethodResult", result: "ProbeResult") -> None:
         ("finding", "pos/neg", "AUROC", "AUPRC", "chance AUPRC"),
         [*rows, average],
     )
-    for name, why in part.skipped.items():
-        typer.echo(f"not scored by {part.method}: {name}: {why}", err=True)
+    for why, names in _by_reason(part.skipped).items():
+        typer.echo(f"not scored by {part.method}: {listing(names)}: {why}", err=True)
     for name, detail in part.details.items():
         if not detail.get("converged", True):
             typer.echo(f"note: the linear probe of {name} had not converged", err=True)

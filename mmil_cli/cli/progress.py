@@ -65,7 +65,8 @@ class CountProgress:
         self.bar.update(self.task, completed=done, total=total, note=note)
         if not self.console.is_terminal and self._line_is_due(done, total):
             left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
-            sys.stderr.write(f"{self.name}: {done} of {total} {self.unit}, {note}{left}\n")
+            told = f", {note}{left}" if note else ""
+            sys.stderr.write(f"{self.name}: {done} of {total} {self.unit}{told}\n")
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmil_cli.cli.tables import show_table
-from mmil_cli.errors import UsageError
+from mmil_cli.errors import UsageError, shortened
 
 if TYPE_CHECKING:
     from mmil_cli.metrics.retrieval import RetrievalTable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("results/retrieve")
 DEFAULT_TOP = 10
 QUERY_FILE = "query.json"
-MOST_CHARACTERS = 100
 EVERYTHING = "all"
 
 
@@ -198,10 +197,10 @@ def _show_direction(name: str, table: "RetrievalTable") -> None:
 
 def _show_films(query: "TextQuery", num_gallery: int) -> None:
     rows = [
-        (str(rank), f"{film.score:.2f}", film.image_id, film.study_id, _shortened(" ".join(film.sentences)))
+        (str(rank), f"{film.score:.2f}", film.image_id, film.study_id, shortened(" ".join(film.sentences)))
         for rank, film in enumerate(query.films, start=1)
     ]
-    title = f"{query.text!r} among {num_gallery} films"
+    title = f"{shortened(query.text)!r} among {num_gallery} films"
     show_table(title, ("", "score", "image", "study", "its report begins"), rows, left=(2, 3, 4))
 
 
@@ -212,7 +211,7 @@ def _show_reports(query: "ImageQuery", num_gallery: int) -> None:
             f"{report.score:.2f}",
             report.study_id,
             str(report.num_studies),
-            _shortened(report.sentences[0].sentence),
+            shortened(report.sentences[0].sentence),
         )
         for rank, report in enumerate(query.reports, start=1)
     ]
@@ -222,7 +221,3 @@ def _show_reports(query: "ImageQuery", num_gallery: int) -> None:
     best = query.reports[0]
     sentences = [(f"{item.score:.2f}", item.sentence) for item in best.sentences]
     show_table(f"sentences of {best.study_id}", ("score", "sentence"), sentences, left=(1,))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"

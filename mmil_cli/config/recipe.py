@@ -11,7 +11,7 @@ Positive = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A part of a recipe; keys it does not know are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSection(Section):
@@ -37,7 +37,7 @@ class ImageSection(Section):
     weights: str = Field(
         "none", description="none, torchvision, or a .safetensors / .pth file of the encoder"
     )
-    size: Annotated[int, Field(ge=32)] = Field(
+    size: Annotated[int, Field(ge=32, le=4096)] = Field(
         224, description="side of the square shown to the encoder, pixels"
     )
     fit: Literal["pad", "crop"] = Field("pad", description="pad shows the whole film; crop fills the square")
@@ -117,7 +117,7 @@ class OptimSection(Section):
 class RunSection(Section):
     """Saving, validating and the machine."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="everything random follows from it")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="everything random follows from it")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of the encoders; auto is bf16 where the processor has it"
     )

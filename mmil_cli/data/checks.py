@@ -27,11 +27,13 @@ def read_head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError as fault:
-        raise rejected(Reason.MISSING_FILE, path, "there is no such file") from fault
+        raise rejected(Reason.MISSING_FILE, path, "does not exist") from fault
     except IsADirectoryError as fault:
         raise rejected(Reason.UNREADABLE, path, "is a folder, not a file") from fault
     except OSError as fault:
         raise rejected(Reason.UNREADABLE, path, f"cannot be opened ({fault.strerror})") from fault
+    except ValueError as fault:
+        raise rejected(Reason.UNREADABLE, path, "has a null character in its name") from fault
     if not head:
         raise rejected(Reason.EMPTY_FILE, path, "is empty (0 bytes)")
     if head.startswith(_LFS_POINTER):

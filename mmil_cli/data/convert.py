@@ -64,7 +64,10 @@ def _convert(record: Record, side: int, encoding: Encoding) -> Example:
         raise RejectedRecord(
             RecordReason.MISSING_SPLIT, "the source names a split for others but not for this"
         )
-    sections = tuple(parse_report(_report(record)))
+    report = _report(record)
+    if not report.strip():
+        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report is empty")
+    sections = tuple(parse_report(report))
     sentences = tuple(report_sentences(sections))
     if not sentences:
         raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report has no sentence that describes the film")
@@ -103,8 +106,14 @@ def _read_text(path: Path | None) -> str:
         content = path.read_bytes()
     except FileNotFoundError as fault:
         raise RejectedRecord(RecordReason.MISSING_REPORT, f"{path.name} does not exist") from fault
+    except ValueError as fault:
+        raise RejectedRecord(
+            RecordReason.UNREADABLE_REPORT, "its file name holds a null character"
+        ) from fault
     except OSError as fault:
-        raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{path.name}: {fault.strerror}") from fault
+        raise RejectedRecord(
+            RecordReason.UNREADABLE_REPORT, f"{path.name} cannot be read ({fault.strerror})"
+        ) from fault
     if b"\0" in content:
         raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{path.name} is not a text file")
     try:

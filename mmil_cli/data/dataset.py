@@ -119,7 +119,7 @@ class StudyDataset:
         if name not in self.info.counts:
             raise UsageError(
                 f"{self.folder} has no split {split!r}; it has: {', '.join(self.info.counts)}; "
-                "splits come from the table's split column, or are train, validate and test"
+                "give another --split, or mend the split column of the source and preprocess it again"
             )
         return np.flatnonzero(pc.equal(self._table.column("split"), name).to_numpy())
 

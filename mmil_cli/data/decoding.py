@@ -57,7 +57,7 @@ def decode_frame(header: Dataset, path: Path) -> Codes:
         pixels = pixel_array(header, decoding_plugin=_FASTEST.get(syntax, ""), view_only=True, **options)
     except NotImplementedError as fault:
         raise rejected(
-            Reason.UNSUPPORTED_SYNTAX, path, f"no decoder here reads its form ({syntax.name})"
+            Reason.UNSUPPORTED_SYNTAX, path, f"is {syntax.name}, which no decoder here reads"
         ) from fault
     return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
 
@@ -102,5 +102,7 @@ def _check_codestream(header: Dataset, syntax: UID, path: Path) -> None:
         )
     if stream.bits > 8 and _FASTEST.get(syntax) == "pillow":
         raise rejected(
-            Reason.UNSUPPORTED_SYNTAX, path, f"{stream.bits}-bit {syntax.name} is read by no decoder here"
+            Reason.UNSUPPORTED_SYNTAX,
+            path,
+            f"is {stream.bits}-bit {syntax.name}, which no decoder here reads",
         )

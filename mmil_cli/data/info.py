@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmil_cli.data.pixels import Encoding
 from mmil_cli.errors import DataError
 
 INFO_FILE = "dataset.json"
@@ -105,4 +106,6 @@ def _from_json(content: dict[str, Any]) -> DatasetInfo:
     counts = {split: SplitCounts(**entry) for split, entry in content.pop("counts").items()}
     shards = tuple(ShardInfo(**entry) for entry in content.pop("shards"))
     names = tuple(content.pop("label_names"))
+    if not shards or content["encoding"] not in set(Encoding):
+        raise ValueError
     return DatasetInfo(counts=counts, shards=shards, label_names=names, **content)

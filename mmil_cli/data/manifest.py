@@ -88,7 +88,7 @@ def _file_state(path: Path | None, root: Path) -> list[str | int] | None:
         return None
     try:
         state = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a null character is a ValueError
         return [relative_path(path, root)]
     return [relative_path(path, root), state.st_size, state.st_mtime_ns]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmil_cli import __version__
-from mmil_cli.data.info import INFO_FILE, DatasetInfo, ShardInfo, partial_folder, read_info
+from mmil_cli.data.info import INFO_FILE, REJECTED_FILE, DatasetInfo, ShardInfo, partial_folder, read_info
 from mmil_cli.errors import UsageError, listing
 
 _PLAN_FILE = "plan.json"
@@ -135,7 +135,10 @@ def finished_dataset(folder: Path, plan: Plan, *, overwrite: bool) -> DatasetInf
     occupied = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
     if occupied and not (folder / INFO_FILE).is_file():
         raise UsageError(f"{folder} is there already and is no dataset folder; choose another --out")
-    if overwrite or not occupied:
+    if not occupied:
+        return None
+    if overwrite:
+        _refuse_foreign_files(folder)
         return None
     info = read_info(folder)
     told = plan.differences(info.options, info.source)
@@ -145,6 +148,17 @@ def finished_dataset(folder: Path, plan: Plan, *, overwrite: bool) -> DatasetInf
             "choose another --out, or replace it with --overwrite"
         )
     return info
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """A folder that is replaced goes with all that lies in it; so nothing of somebody else's may."""
+    own = (INFO_FILE, REJECTED_FILE)
+    foreign = sorted(path.name for path in folder.iterdir()
+                     if path.name not in own and not path.match("shard-*.arrow"))  # fmt: skip
+    if foreign:
+        raise UsageError(
+            f"{folder} holds more than a dataset ({listing(foreign)}); move that away before --overwrite"
+        )
 
 
 def shard_name(number: int) -> str:

@@ -23,5 +23,5 @@ class Reason(StrEnum):
 
 
 def rejected(reason: Reason, path: Path, fault: str) -> RejectedRecord:
-    """The exception for one file: its name and what is wrong, and nothing out of its header."""
-    return RejectedRecord(reason, f"{path.name}: {fault}")
+    """The exception for one file: a sentence of its name and its fault, with nothing out of its header."""
+    return RejectedRecord(reason, f"{path.name} {fault}")

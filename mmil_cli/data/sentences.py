@@ -113,6 +113,11 @@ def has_words(text: str) -> bool:
     return any(not re.fullmatch("X{2,}", word) for word in _WORD.findall(text))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written down: bytes of another encoding on a command line are half characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def unwrap(text: str) -> str:
     """Undo hard wraps: lines that were broken to fit the page are joined, breaks that mean something stay.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
+from mmil_cli.data.sentences import is_unicode
 from mmil_cli.errors import DataError, listing, nearest
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
@@ -89,7 +90,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
     except UnicodeDecodeError as fault:
         raise DataError(f"{path} is not UTF-8 text ({fault.reason}); save it as UTF-8") from fault
     except (OSError, EOFError) as fault:
-        raise DataError(f"{path} cannot be read: {fault}") from fault
+        reason = getattr(fault, "strerror", None) or fault
+        raise DataError(f"{path} cannot be read: {reason}") from fault
 
 
 def _read_csv(path: Path, handle: TextIO) -> Table:
@@ -103,11 +105,21 @@ def _read_csv(path: Path, handle: TextIO) -> Table:
     if not lines:
         raise DataError(f"{path} is empty; the first line must name the columns")
     columns = [name.strip() for name in lines[0]]
+    _check_separator(path, columns)
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise DataError(f"{path} names columns more than once: {listing(repeated)}; give each its own name")
     _check_widths(path, lines)
     return Table(path, tuple(columns), tuple(tuple(line) for line in lines[1:]))
+
+
+def _check_separator(path: Path, columns: list[str]) -> None:
+    """Refuse what is no table of commas: one column with another separator in its name, or a pointer."""
+    if columns[0].startswith("version https://git-lfs"):
+        raise DataError(f"{path} is a Git LFS pointer, not the table; fetch it with `git lfs pull`")
+    separators = [name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in columns[0]]
+    if len(columns) == 1 and separators:
+        raise DataError(f"{path} is separated by {separators[0]}; save it with commas")
 
 
 def _check_widths(path: Path, lines: list[list[str]]) -> None:
@@ -131,6 +143,8 @@ def _read_json_lines(path: Path, handle: TextIO) -> Table:
         raise DataError(
             f"{path}: rows {listing(bad)} are no JSON objects with plain values; write one object a line"
         )
+    if not objects:
+        raise DataError(f"{path} is empty; it needs one JSON object a line")
     columns = tuple(dict.fromkeys(name for row in objects for name in row))
     return Table(path, columns, tuple(tuple(row.get(name, "") for name in columns) for row in objects))
 
@@ -138,8 +152,9 @@ def _read_json_lines(path: Path, handle: TextIO) -> Table:
 def _parse_object(line: str) -> dict[str, str] | None:
     try:
         parsed = json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return None
     if not isinstance(parsed, dict) or any(isinstance(value, (dict, list)) for value in parsed.values()):
         return None
-    return {name: "" if value is None else str(value) for name, value in parsed.items()}
+    row = {name: "" if value is None else str(value) for name, value in parsed.items()}
+    return row if all(is_unicode(text) for pair in row.items() for text in pair) else None

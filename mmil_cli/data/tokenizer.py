@@ -1,5 +1,6 @@
 """WordPiece tokenizers: learned from the training reports, read from a vocabulary, or from a folder."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -58,10 +59,20 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a checkpoint or of a Hugging Face folder (`tokenizer.json`, else `vocab.txt`)."""
     path = folder / FILE_NAME
     if path.is_file():
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_str(_checked(path))
     if (folder / "vocab.txt").is_file():
         return read_vocabulary(folder / "vocab.txt")
     raise DataError(f"{folder} has neither {FILE_NAME} nor vocab.txt; save the tokenizer there")
+
+
+def _checked(path: Path) -> str:
+    """The text of a whole `tokenizer.json`; of a broken one `tokenizers` would raise a bare Exception."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)["model"]["type"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged or no tokenizer; copy the folder again") from error
+    return text
 
 
 class SentenceTokenizer:
@@ -101,6 +112,10 @@ class SentenceTokenizer:
         # [UNK] is itself flagged as special, so what is left out is told by the attention mask and its place
         real = [token for item in encoded for token in item.ids[1 : sum(item.attention_mask) - 1]]
         return sum(token == unknown for token in real) / len(real) if real else 1.0
+
+    def is_cut(self, sentence: str) -> bool:
+        """Whether a sentence has more tokens than are read."""
+        return bool(self.tokenizer.encode(sentence).overflowing)
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.json` into the folder."""

@@ -77,10 +77,11 @@ def _studies_by_patient(studies: int, *, rng: np.random.Generator) -> list[int]:
     """How many studies each patient has; at least three patients where there are three studies."""
     numbers, shares = zip(*NUM_STUDIES, strict=True)
     counts: list[int] = []
-    while sum(counts) < studies:
-        left = studies - sum(counts)
+    left = studies
+    while left:
         most = max(1, left - max(0, 2 - len(counts)))
         counts.append(min(int(rng.choice(numbers, p=shares)), most))
+        left -= counts[-1]
     return counts
 
 

@@ -13,6 +13,7 @@ from mmil_cli.phantom.difficulty import Difficulty
 from mmil_cli.stages import ground_phrases, phantom, preprocess, pretrain, probe, retrieve
 from mmil_cli.stages.demo_page import DemoParts, film_path, first_of_each_category, write_page
 from mmil_cli.stages.demo_summary import SummaryRow, summarise
+from mmil_cli.stages.findings import Missing
 
 RECIPE = "demo"
 SIDE = 192
@@ -72,6 +73,7 @@ def run(out: Path, *, studies: int, seed: int, device: str = "auto", on_stage: O
         data,
         checkpoint=folder,
         out=results / "probe",
+        missing=Missing.NEGATIVE,
         seed=seed,
         device=device,
         on_progress=on_stage("probe", "films"),

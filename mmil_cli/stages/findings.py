@@ -1,4 +1,4 @@
-"""Which findings of a dataset are meant, by whatever spelling, and what an uncertain label counts as."""
+"""Which findings of a dataset are meant, and what uncertain and missing labels count as."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -17,6 +17,13 @@ class Uncertain(StrEnum):
 
     IGNORE = "ignore"
     POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class Missing(StrEnum):
+    """What a blank label (not mentioned) counts as."""
+
+    IGNORE = "ignore"
     NEGATIVE = "negative"
 
 
@@ -45,9 +52,10 @@ def matching(values: Mapping[str, Value], names: Sequence[str]) -> dict[str, Val
     return {name: by_key[finding_key(name)] for name in names if finding_key(name) in by_key}
 
 
-def resolve_uncertain(labels: np.ndarray, uncertain: Uncertain) -> np.ndarray:
-    """Labels with 0, 1 and NaN (missing) only."""
-    return np.where(labels == -1, np.float32(_COUNTS_AS[uncertain]), labels)
+def resolve_labels(labels: np.ndarray, *, uncertain: Uncertain, missing: Missing) -> np.ndarray:
+    """Labels with 0, 1 and NaN (left out) only; an uncertain label that is ignored stays left out."""
+    told = labels if missing is Missing.IGNORE else np.nan_to_num(labels, nan=0.0)
+    return np.where(labels == -1, np.float32(_COUNTS_AS[uncertain]), told)
 
 
 def _match(name: str, known: Sequence[str]) -> str:

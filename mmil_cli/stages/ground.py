@@ -12,9 +12,9 @@ import torch
 from mmil_cli.build import LoadedCheckpoint, load_checkpoint
 from mmil_cli.core.bags import RegionBag, SentenceBag
 from mmil_cli.data.maps import grid_to_film, smooth_grid
-from mmil_cli.data.sentences import has_words
+from mmil_cli.data.sentences import has_words, is_unicode
 from mmil_cli.errors import UsageError, listing
-from mmil_cli.files import write_bytes, write_json
+from mmil_cli.files import make_folder, write_bytes, write_json
 from mmil_cli.inference import Embedder
 from mmil_cli.runtime import commit, versions
 from mmil_cli.stages.film import OpenedFilm, open_film
@@ -27,6 +27,10 @@ from mmil_cli.stages.similarity import (
     find_peak,
 )
 
+LEAST_OF_REGION = 0.25
+"""Boxes around less than this share of a region are left out: the map between regions is interpolated, and
+the tip of a bump that only just reaches the level says nothing of where it ends."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PhraseFinding:
@@ -38,6 +42,7 @@ class PhraseFinding:
             which films are ranked; it compares between phrases and films of one model only.
         terms: each term's part of it, before its logit scale.
         unknown_words: share of the phrase's tokens that the model's vocabulary does not know.
+        is_cut: the phrase has more tokens than the model reads; its end did not count.
         values: similarity at each pixel of the film, float32 [H, W]; NaN where the model did not look.
         peak: the highest pixel; None where the model saw nothing.
         boxes: around what stands out of the map, in pixels of the film, the highest first.
@@ -47,6 +52,7 @@ class PhraseFinding:
     score: float
     terms: dict[str, float]
     unknown_words: float
+    is_cut: bool
     values: np.ndarray
     peak: Peak | None
     boxes: tuple[FoundBox, ...]
@@ -93,15 +99,18 @@ def run(
         device: auto, cpu or cuda.
 
     Raises:
-        UsageError: a phrase without words, or a threshold or sigma that cannot be.
+        UsageError: a phrase without words, a threshold or sigma that cannot be, or a picture that would
+            take the film's place.
         RejectedRecord: the file gives no film.
         CheckpointError: the checkpoint is incomplete.
     """
     check_phrases(phrases)
     check_threshold(threshold)
     check_smooth(smooth)
+    _check_place(image, out)
     loaded = load_checkpoint(checkpoint, device=device)
     film = open_film(image, loaded.embedder)
+    make_folder(out)
     findings, grid = ground_film(loaded.embedder, film, phrases, threshold=threshold, smooth=smooth)
     result = GroundResult(
         film=film,
@@ -129,6 +138,7 @@ def ground_film(
     scores, terms = _scores(embedder, regions, sentences)
     grids = embedder.maps(regions, sentences)[0].numpy()  # [U, rows, columns]
     height, width = film.pixels.shape
+    smallest = LEAST_OF_REGION * _region_pixels(embedder.contract.size, film, regions.grid)
     findings = []
     for index, phrase in enumerate(phrases):
         values = grid_to_film(
@@ -145,12 +155,19 @@ def ground_film(
                 score=scores[index],
                 terms={name: values[index] for name, values in terms.items()},
                 unknown_words=embedder.tokenizer.unknown_share([phrase]),
+                is_cut=embedder.tokenizer.is_cut(phrase),
                 values=values,
                 peak=find_peak(values),
-                boxes=find_boxes(values, threshold=threshold),
+                boxes=find_boxes(values, threshold=threshold, smallest=smallest),
             )
         )
     return tuple(findings), regions.grid
+
+
+def _region_pixels(size: int, film: OpenedFilm, grid: tuple[int, int]) -> float:
+    """Pixels of the film that one region of the grid covers."""
+    rows, columns = grid
+    return (size / rows) * film.to_source.scale_y * (size / columns) * film.to_source.scale_x
 
 
 def draw(film: OpenedFilm, findings: Sequence[PhraseFinding]) -> bytes:
@@ -174,9 +191,12 @@ def check_phrases(phrases: Sequence[str]) -> None:
     """Refuse what cannot be looked for.
 
     Raises:
-        UsageError: no phrase, or phrases without words.
+        UsageError: no phrase, or phrases without words or of bytes that are no text.
     """
     empty = [repr(phrase) for phrase in phrases if not has_words(phrase)]
+    foreign = [ascii(phrase) for phrase in phrases if not is_unicode(phrase)]
+    if foreign:
+        raise UsageError(f"the phrase {listing(foreign)} is not UTF-8 text; set the terminal to UTF-8")
     if empty or not phrases:
         what = f"the phrase {listing(empty)} has no words" if empty else "no phrase was given"
         raise UsageError(f'{what}; say what to look for, such as "left pleural effusion"')
@@ -190,6 +210,13 @@ def check_smooth(smooth: float) -> None:
     """
     if not (math.isfinite(smooth) and smooth >= 0):
         raise UsageError(f"--smooth is a Gaussian's sigma in regions, 0 or above, not {smooth:g}")
+
+
+def _check_place(image: Path, out: Path) -> None:
+    """Refuse to write the picture over the film."""
+    if (out / f"{image.stem}.png").resolve() == image.resolve():
+        raise UsageError(f"--out {out} is the film's own folder, where the picture would replace it; "
+                         "choose another folder")  # fmt: skip
 
 
 @torch.inference_mode()
@@ -243,6 +270,7 @@ def _phrase_record(finding: PhraseFinding) -> dict[str, Any]:
         "score": finding.score,
         "terms": finding.terms,
         "unknown_words": finding.unknown_words,
+        "is_cut": finding.is_cut,
         "peak": asdict(finding.peak) if finding.peak else None,
         "boxes": [
             {**dict(zip(("x", "y", "w", "h"), found.box, strict=True)), "value": found.value}

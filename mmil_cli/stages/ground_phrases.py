@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmil_cli.data.phrases import read_phrases
-from mmil_cli.files import write_json, write_text
+from mmil_cli.files import make_folder, write_json, write_text
 from mmil_cli.metrics.grounding import METRICS, GroundingScores
 from mmil_cli.metrics.grounding_table import (
     GroundingRow,
@@ -102,6 +102,7 @@ def run(
     wanted = read_phrases(phrases)
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
     selection = select(wanted, evaluation.dataset, split=split, seed=seed, table=phrases)
+    make_folder(out)
     scores = PhraseScorer(evaluation, selection, smooth=smooth).go(on_progress)
     notes = (*evaluation.notes(split), *_notes(selection))
     result = _summarise(selection, scores, out=out, seed=seed, bootstrap=bootstrap, notes=notes)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
@@ -116,8 +115,9 @@ def _folds(train: Examples, seed: int) -> Iterator[tuple[Examples, Examples]]:
 
 
 def _loss(train: Examples, held_out: Examples, penalty: float) -> float:
-    scores = _fit(train, penalty, "").scores(held_out.features)
-    return float(log_loss(held_out.labels, _sigmoid(scores), labels=[0, 1]))
+    """Log loss, from log-odds, for a weak penalty can make them too large for probabilities."""
+    scores = _fit(train, penalty, "").scores(held_out.features).astype(np.float64)
+    return float(np.logaddexp(0.0, np.where(held_out.labels == 1, -scores, scores)).mean())
 
 
 def _fit(train: Examples, penalty: float, chosen_on: str) -> FittedProbe:
@@ -129,7 +129,3 @@ def _fit(train: Examples, penalty: float, chosen_on: str) -> FittedProbe:
         model.fit(scaler.transform(train.features), train.labels)
     converged = bool(model.n_iter_.max() < MAX_ITERATIONS)
     return FittedProbe(model, scaler, penalty, chosen_on, converged)
-
-
-def _sigmoid(scores: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(scores, -500, 500)))

@@ -20,6 +20,7 @@ from mmil_cli.phantom.tables import MARKER_FILE, write_marker, write_tables
 
 GENERATOR_VERSION = 1
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+MOST_STUDIES = 1_000_000
 
 Progress = Callable[[int, int], None]
 
@@ -77,8 +78,8 @@ def run(
 
 
 def _check(*, studies: int, seed: int, side: int, workers: int | None) -> None:
-    if studies < 1:
-        raise UsageError(f"--studies is {studies}; ask for at least 1 study.")
+    if not 1 <= studies <= MOST_STUDIES:
+        raise UsageError(f"--studies is {studies}; ask for 1 to {MOST_STUDIES:,} studies.")
     if seed < 0:
         raise UsageError(f"--seed is {seed}; give 0 or a positive whole number.")
     if not SMALLEST_SIDE <= side <= LARGEST_SIDE:

@@ -97,7 +97,7 @@ def run(
         UsageError: an option or the source cannot be used, or something else lies at `out`.
         DataError: the source contradicts itself, or too many of its records are unusable.
     """
-    _check_options(side=side, workers=workers, max_rejected=max_rejected)
+    _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
     manifest = _listed(source, source_options or SourceOptions(), seed)
     plan = _plan(manifest, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
     info = finished_dataset(out, plan, overwrite=overwrite)
@@ -201,7 +201,9 @@ def _leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _check_options(*, side: int, workers: int, max_rejected: float) -> None:
+def _check_options(*, side: int, workers: int, max_rejected: float, seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed is {seed}; give 0 or a positive whole number below 2^63")
     if side < 32:
         raise UsageError(f"--side is {side} pixels; films smaller than 32 show nothing")
     if workers < 1:

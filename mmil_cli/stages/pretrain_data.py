@@ -55,22 +55,27 @@ def _with_views(dataset: StudyDataset, rows: np.ndarray, views: tuple[str, ...])
     return rows[np.isin(known[rows], views)]
 
 
-def prepare_tokenizer(
-    folder: Path, dataset: StudyDataset, rows: np.ndarray, text: TextSection
-) -> SentenceTokenizer:
-    """The tokenizer of a run, made from its training reports at the first call and kept in the run folder.
+def kept_tokenizer(folder: Path, text: TextSection) -> SentenceTokenizer:
+    """The tokenizer that a run to resume has kept in its folder."""
+    recover_folder(folder)
+    return SentenceTokenizer(read_tokenizer(folder), max_tokens=text.max_tokens)
+
+
+def make_tokenizer(dataset: StudyDataset, rows: np.ndarray, text: TextSection) -> SentenceTokenizer:
+    """The tokenizer of a new run, made for its training reports.
 
     Raises:
         UsageError: it would know too few of the words.
     """
-    recover_folder(folder)
-    if folder.is_dir():
-        return SentenceTokenizer(read_tokenizer(folder), max_tokens=text.max_tokens)
     sentences = sorted({sentence for row in rows for sentence in dataset.row(int(row)).sentences})
     tokenizer = build_tokenizer(text, sentences)
     _refuse_unknown_words(tokenizer, sentences[:: max(1, len(sentences) // SENTENCES_CHECKED)])
-    replace_folder(folder, functools.partial(_write_tokenizer, tokenizer, text.encoder))
     return tokenizer
+
+
+def keep_tokenizer(folder: Path, tokenizer: SentenceTokenizer, text: TextSection) -> None:
+    """Writes the tokenizer of a run into a folder, whole or not at all."""
+    replace_folder(folder, functools.partial(_write_tokenizer, tokenizer, text.encoder))
 
 
 def _write_tokenizer(tokenizer: SentenceTokenizer, encoder: str, folder: Path) -> None:

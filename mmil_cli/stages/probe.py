@@ -10,10 +10,10 @@ import numpy as np
 
 from mmil_cli.config.prompts import Prompts, load_prompts
 from mmil_cli.errors import UsageError, listing
-from mmil_cli.files import write_json
+from mmil_cli.files import make_folder, write_json
 from mmil_cli.metrics.classification import ClassificationTable, classification_table
 from mmil_cli.stages.evaluation import OnProgress, open_evaluation
-from mmil_cli.stages.findings import Uncertain, matching, pick_findings
+from mmil_cli.stages.findings import Missing, Uncertain, matching, pick_findings
 from mmil_cli.stages.linear_probe import fit_probe
 from mmil_cli.stages.probe_task import ProbeFeatures, ProbeTask, embed_task, plan_task
 from mmil_cli.stages.zero_shot import ZeroShot
@@ -77,6 +77,7 @@ def run(
     findings: Sequence[str] | None = None,
     prompts: str | Path = DEFAULT_PROMPTS,
     uncertain: Uncertain = Uncertain.IGNORE,
+    missing: Missing = Missing.IGNORE,
     seed: int = 0,
     device: str = "auto",
     on_progress: OnProgress | None = None,
@@ -92,6 +93,7 @@ def run(
         findings: those wanted, in any spelling; None for all the labels there are.
         prompts: YAML file or shipped name, for zero-shot.
         uncertain: what the label -1 counts as, in every split.
+        missing: what a blank label counts as, in every split.
         seed: of the bootstrap and of the linear probe's folds.
         device: auto, cpu or cuda.
         on_progress: told of films.
@@ -103,12 +105,23 @@ def run(
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
     names = pick_findings(evaluation.dataset.label_names, findings)
     task = plan_task(
-        evaluation.dataset, names=names, split=split, uncertain=uncertain, fit=Method.LINEAR in methods
+        evaluation.dataset,
+        names=names,
+        split=split,
+        uncertain=uncertain,
+        missing=missing,
+        fit=Method.LINEAR in methods,
     )
     ensembles = _ensembles(given, names, prompts) if given else {}
     zero_shot = ZeroShot(evaluation.embedder, ensembles) if ensembles else None
+    make_folder(out)
     features = embed_task(evaluation, task, zero_shot, on_progress)
-    options = {"methods": list(methods), "findings": list(names), "uncertain": str(uncertain)}
+    options = {
+        "methods": list(methods),
+        "findings": list(names),
+        "uncertain": str(uncertain),
+        "missing": str(missing),
+    }
     if given:
         options["prompts"] = Path(prompts).name
     result = ProbeResult(

@@ -8,7 +8,7 @@ from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import UsageError
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, join, parts_of
-from mmil_cli.stages.findings import Uncertain, resolve_uncertain
+from mmil_cli.stages.findings import Missing, Uncertain, resolve_labels
 from mmil_cli.stages.linear_probe import Examples
 from mmil_cli.stages.zero_shot import ZeroShot
 
@@ -56,7 +56,13 @@ class ProbeFeatures:
 
 
 def plan_task(
-    dataset: StudyDataset, *, names: tuple[str, ...], split: str, uncertain: Uncertain, fit: bool
+    dataset: StudyDataset,
+    *,
+    names: tuple[str, ...],
+    split: str,
+    uncertain: Uncertain,
+    missing: Missing,
+    fit: bool,
 ) -> ProbeTask:
     """The rows of each role.
 
@@ -65,6 +71,7 @@ def plan_task(
         names: the findings, as the dataset spells them.
         split: to be scored.
         uncertain: what the label -1 counts as.
+        missing: what a blank label counts as.
         fit: whether a linear probe is to be fitted.
 
     Raises:
@@ -80,7 +87,7 @@ def plan_task(
     tune = fit and VALIDATE in dataset.splits and normalise_split(split) != VALIDATE
     return ProbeTask(
         names=names,
-        labels=resolve_uncertain(dataset.labels(names), uncertain),
+        labels=resolve_labels(dataset.labels(names), uncertain=uncertain, missing=missing),
         patients=dataset.column("patient_id"),
         train=dataset.indices(TRAIN) if fit else nothing,
         validate=dataset.indices(VALIDATE) if tune else nothing,

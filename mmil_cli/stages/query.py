@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from mmil_cli.core.model import ImageFeatures
-from mmil_cli.data.sentences import has_words, split_sentences
-from mmil_cli.errors import UsageError
+from mmil_cli.data.sentences import has_words, is_unicode, split_sentences
+from mmil_cli.data.tokenizer import SentenceTokenizer
+from mmil_cli.errors import UsageError, shortened
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, open_evaluation
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.gallery import Gallery, ReportScorer, distinct_texts, score_films
@@ -141,7 +142,11 @@ def find_films(
             for text, share, column in zip(texts, unknown, scores.T, strict=True)
         ),
         num_gallery=len(rows),
-        notes=(*evaluation.notes(None), *_unknown_notes(texts, unknown)),
+        notes=(
+            *evaluation.notes(None),
+            *_unknown_notes(texts, unknown),
+            *_cut_notes(evaluation.embedder.tokenizer, reports),
+        ),
         provenance=evaluation.provenance(split=split, seed=None, options={"top": top}),
     )
 
@@ -190,14 +195,27 @@ def _sentences(text: str) -> list[str]:
         raise UsageError(
             f"--text {text!r} has no word to look for; give a phrase such as 'left pleural effusion'"
         )
+    if not is_unicode(text):
+        raise UsageError(f"--text {text!a} is not UTF-8 text; set the terminal to UTF-8")
     return split_sentences(text) or [text]
 
 
 def _unknown_notes(texts: Sequence[str], shares: Sequence[float]) -> list[str]:
     return [
-        f"{share:.0%} of the words of {text!r} are unknown to the model, which never read them in training"
+        f"{share:.0%} of the words of {shortened(text)!r} are unknown to the model, "
+        "which never read them in training"
         for text, share in zip(texts, shares, strict=True)
         if share > 0
+    ]
+
+
+def _cut_notes(tokenizer: SentenceTokenizer, reports: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"the model reads {tokenizer.max_tokens} tokens of a sentence; the end of "
+        f"{shortened(sentence)!r} does not count"
+        for report in reports
+        for sentence in report
+        if tokenizer.is_cut(sentence)
     ]
 
 

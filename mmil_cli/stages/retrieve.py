@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmil_cli.data.dataset import StudyDataset
-from mmil_cli.files import write_json
+from mmil_cli.files import make_folder, write_json
 from mmil_cli.metrics.intervals import row_blocks
 from mmil_cli.metrics.retrieval import RetrievalTable, join_ranks, match_ranks, rank_table
 from mmil_cli.stages.evaluation import OnProgress, open_evaluation
@@ -82,6 +82,7 @@ def run(
     rows = dataset.indices(split)
     gallery = study_reports(dataset, rows)
     scorer = ReportScorer(evaluation.embedder, gallery.reports)
+    make_folder(out)
     scores = score_films(evaluation, rows, scorer, on_progress=on_progress)
     films, reports = _Keys.of(dataset, rows), _Keys.of(dataset, gallery.rows)
     result = RetrieveResult(

@@ -50,7 +50,9 @@ def find_peak(values: np.ndarray) -> Peak | None:
     return Peak(x=column + 0.5, y=row + 0.5, value=float(values[row, column]))
 
 
-def find_boxes(values: np.ndarray, *, threshold: float = DEFAULT_THRESHOLD) -> tuple[FoundBox, ...]:
+def find_boxes(
+    values: np.ndarray, *, threshold: float = DEFAULT_THRESHOLD, smallest: float = 0.0
+) -> tuple[FoundBox, ...]:
     """Boxes around the connected regions that stand out of a map [H, W], the highest first.
 
     A region is where `values >= median + threshold * (peak - median)`: a level of the map's own, because
@@ -61,6 +63,7 @@ def find_boxes(values: np.ndarray, *, threshold: float = DEFAULT_THRESHOLD) -> t
     Args:
         values: the map; NaN is never above.
         threshold: between 0 (the median of what was seen) and 1 (the peak).
+        smallest: pixels below which a region is left out, unless it holds the peak.
     """
     from scipy import ndimage
 
@@ -75,8 +78,10 @@ def find_boxes(values: np.ndarray, *, threshold: float = DEFAULT_THRESHOLD) -> t
     regions, _ = ndimage.label(values >= median + threshold * (peak - median), structure=np.ones((3, 3)))
     boxes = []
     for number, place in enumerate(ndimage.find_objects(regions), start=1):
-        top = values[place].max(where=regions[place] == number, initial=-np.inf)
-        boxes.append(FoundBox(box=_box(*place), value=float(top)))
+        inside = regions[place] == number
+        top = float(values[place].max(where=inside, initial=-np.inf))
+        if top == peak or inside.sum() >= smallest:
+            boxes.append(FoundBox(box=_box(*place), value=top))
     return tuple(sorted(boxes, key=lambda found: -found.value))
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 COMMANDS = ("preprocess", "pretrain", "probe", "retrieve", "ground", "phantom", "demo")
-HEAVY = ("torch", "torchvision", "transformers", "numpy", "pyarrow", "pydicom", "matplotlib", "sklearn", "scipy")
+HEAVY = ("torch", "torchvision", "transformers", "numpy", "pyarrow", "pydicom", "matplotlib", "sklearn")
 
 HELP = """
 import json, sys
@@ -27,7 +27,7 @@ def run_in_a_new_process(*arguments):
     return result.stdout, json.loads(result.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("arguments", [("--help",), *((command, "--help") for command in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments):
     text, outcome = run_in_a_new_process(*arguments)
     assert outcome == {"code": 0, "loaded": []}

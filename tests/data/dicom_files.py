@@ -196,7 +196,7 @@ def rejection(path: Path) -> RejectedRecord:
     with pytest.raises(RejectedRecord) as caught:
         read_film(path)
     text = str(caught.value)
-    assert text.startswith(f"{path.name}: ")
+    assert text.startswith(f"{path.name} ")
     assert len(text) < 200
     assert "\n" not in text
     assert SECRET not in text

@@ -28,7 +28,7 @@ def rejection(path: Path) -> RejectedRecord:
     with pytest.raises(RejectedRecord) as caught:
         read_film(path)
     text = str(caught.value)
-    assert text.startswith(path.name + ": ")
+    assert text.startswith(path.name + " ")
     assert "\n" not in text
     return caught.value
 

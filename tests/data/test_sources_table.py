@@ -86,7 +86,8 @@ def test_label_columns_by_default_hold_nothing_but_labels(tmp_path: Path) -> Non
     ]
     manifest = find(write_csv(tmp_path / "films.csv", rows))
     assert manifest.label_names == ("A",)
-    assert any("'B'" in note for note in manifest.notes)
+    assert any("'B' (it holds 'maybe')" in note for note in manifest.notes)
+    assert any(note.startswith("1 columns hold nothing but 1, 0, -1") for note in manifest.notes)
     assert find(tmp_path / "films.csv", labels=()).label_names == ()
 
 
@@ -113,6 +114,11 @@ def test_an_unknown_label_value_is_told(tmp_path: Path) -> None:
             {"image": "a.png", "reports": "x"},
             {},
             "no column 'report'; did you mean 'reports'.*--column report=NAME",
+        ),
+        (
+            {"image": "a.png", "view": "PA", "note": "The heart is normal in size.", "history": ""},
+            {},
+            r"--column report_path=NAME \(a file\); columns that hold text: 'note'$",
         ),
         (
             {"image": "a.png", "report": "x"},

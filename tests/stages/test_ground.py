@@ -135,7 +135,7 @@ def test_a_gaussian_that_cannot_be_is_refused(
 
 
 def test_a_film_that_is_none_is_refused(patches: Patches, tmp_path: Path) -> None:
-    with pytest.raises(RejectedRecord, match="no such file"):
+    with pytest.raises(RejectedRecord, match="does not exist"):
         run(tmp_path / "none.png", ["bright patch"], checkpoint=patches.run, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -145,7 +145,8 @@ KNOBS = [
     "run.seed=5",
     "run.precision=bf16",
 ]
-WATCHED = {"data.workers", "image.fit", "data.views", "image.encoder", "image.layer", "image.weights", "text.encoder",
+WATCHED = {"data.workers", "image.fit", "data.views", "image.encoder", "image.layer", "image.weights",
+           "text.encoder",
            "text.vocabulary", "run.log_every", "run.save_every", "run.validate_every",
            "run.validate_films"}  # fmt: skip
 

@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from mmil_cli.errors import UsageError
-from mmil_cli.stages.findings import Uncertain, matching, pick_findings, resolve_uncertain
-from mmil_cli.stages.linear_probe import Examples, fit_probe
+from mmil_cli.stages.findings import Missing, Uncertain, matching, pick_findings, resolve_labels
+from mmil_cli.stages.linear_probe import PENALTIES, Examples, fit_probe
 from mmil_cli.stages.probe import Method, ProbeResult, run
 
 SQUARES = [tiny_studies.label_name(corner) for corner in tiny_studies.CORNERS]
@@ -182,11 +182,32 @@ def test_zero_shot_on_the_train_split_says_that_the_model_saw_it(
     assert any("trained on these very films" in note for note in result.notes)
 
 
-def test_resolves_uncertain_labels_and_leaves_missing_ones() -> None:
+@pytest.mark.parametrize(
+    ("uncertain", "missing", "expected"),
+    [
+        ("ignore", "ignore", [1, 0, np.nan, np.nan]),
+        ("positive", "ignore", [1, 0, 1, np.nan]),
+        ("negative", "ignore", [1, 0, 0, np.nan]),
+        ("ignore", "negative", [1, 0, np.nan, 0]),
+        ("positive", "negative", [1, 0, 1, 0]),
+    ],
+)
+def test_resolves_uncertain_and_missing_labels(uncertain: str, missing: str, expected: list[float]) -> None:
     labels = np.array([[1, 0, -1, np.nan]], np.float32)
-    np.testing.assert_array_equal(resolve_uncertain(labels, Uncertain.IGNORE), [[1, 0, np.nan, np.nan]])
-    np.testing.assert_array_equal(resolve_uncertain(labels, Uncertain.POSITIVE), [[1, 0, 1, np.nan]])
-    np.testing.assert_array_equal(resolve_uncertain(labels, Uncertain.NEGATIVE), [[1, 0, 0, np.nan]])
+    found = resolve_labels(labels, uncertain=Uncertain(uncertain), missing=Missing(missing))
+    np.testing.assert_array_equal(found, [expected])
+
+
+def test_what_missing_counts_as_changes_the_labels_scored(
+    tiny_dataset: Path, tiny_run: Path, tiny_prompts: Path, tmp_path: Path
+) -> None:
+    negatives = []
+    for policy in Missing:
+        result = _mean(
+            tiny_dataset, tiny_run, tiny_prompts, tmp_path, missing=policy, methods=[Method.ZERO_SHOT]
+        )
+        negatives.append(result.methods[0].table.rows[0].num_negative)
+    assert negatives[0] < negatives[1]
 
 
 def test_findings_are_matched_in_any_spelling() -> None:
@@ -242,3 +263,13 @@ def test_labelled_examples_leave_out_missing_labels() -> None:
     assert examples.labels.tolist() == [1, 0]
     assert examples.groups.tolist() == ["a", "c"]
     assert examples.has_both
+
+
+def test_features_that_separate_far_too_well_overflow_nothing():
+    generator = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    features = (1e4 * (labels[:, None] - 0.5) + generator.normal(size=(40, 6))).astype(np.float32)
+    train = Examples(features, labels, np.arange(40))
+    outlier = Examples(1e3 * features[::-1], labels, np.arange(40))  # every one on the wrong side, far out
+    probe = fit_probe(train, outlier, seed=0)
+    assert probe.penalty == max(PENALTIES)  # the least sure is the least wrong

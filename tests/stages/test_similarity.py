@@ -50,6 +50,13 @@ def test_a_higher_threshold_gives_smaller_and_fewer_boxes() -> None:
     assert only.box[2] < find_boxes(values, threshold=0.5)[0].box[2]
 
 
+def test_regions_below_the_smallest_are_left_out_but_never_that_of_the_peak() -> None:
+    values = np.zeros((60, 60))
+    values[5:8, 5:8], values[30:50, 30:50], values[10:12, 40:42] = 1.0, 0.9, 0.8
+    assert len(find_boxes(values)) == 3
+    assert [found.box for found in find_boxes(values, smallest=100)] == [(5, 5, 3, 3), (30, 30, 20, 20)]
+
+
 def test_boxes_do_not_depend_on_the_scale_of_the_similarity() -> None:
     values = two_hills()
     moved = find_boxes(values * 0.3 - 0.2, threshold=0.6)

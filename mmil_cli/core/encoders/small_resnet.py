@@ -64,13 +64,14 @@ class SmallResNet(nn.Module):
 
     def __init__(self, *, input_channels: int = 1, widths: Sequence[int], blocks: int) -> None:
         super().__init__()
+        stem_channels = max(1, widths[0] // 2)  # the largest maps: half the channels take half the time
         self.stem = nn.Sequential(
-            nn.Conv2d(input_channels, widths[0], 6, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(widths[0]),
+            nn.Conv2d(input_channels, stem_channels, 6, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(stem_channels),
             nn.ReLU(inplace=True),
         )
         layers: list[nn.Module] = []
-        channels = widths[0]
+        channels = stem_channels
         for width in widths:
             layers.append(ResidualBlock(channels, width, halve=True))
             layers.extend(ResidualBlock(width, width, halve=False) for _ in range(blocks - 1))

@@ -1,6 +1,6 @@
 """A plain table, CSV or JSON Lines: one row an image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id"
 """What a column can be; `image` and one of `report` and `report_path` are needed."""
 
 _NEARLY_LABELS = 0.9
+_WORDS_OF_TEXT = 5
+"""A column of so many words a cell, on average, may hold reports."""
 
 
 def find(path: Path, options: SourceOptions) -> Manifest:
@@ -29,6 +31,8 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     if options.tables or options.reports:
         raise UsageError("--tables and --reports belong to a MIMIC-CXR tree; a table names its own files")
     table = read_table(path)
+    if not table.rows:
+        raise DataError(f"{path} names columns but has no row; it needs one row an image")
     columns = _columns(table, options.columns)
     labels, notes = _label_columns(table, columns, options.labels)
     values = [parse_labels(table.column(name), column=name, path=path) for name in labels]
@@ -103,7 +107,7 @@ def _columns(table: Table, asked: Mapping[str, str]) -> dict[str, str]:
     if not {"report", "report_path"} & set(columns):
         raise UsageError(
             f"{_without(table, 'report')}; say which one holds the reports with --column report=NAME "
-            "(the text) or --column report_path=NAME (a file)"
+            f"(the text) or --column report_path=NAME (a file){_texts(table)}"
         )
     return columns
 
@@ -111,6 +115,16 @@ def _columns(table: Table, asked: Mapping[str, str]) -> dict[str, str]:
 def _without(table: Table, name: str) -> str:
     near = nearest(name, table.columns)
     return f"{table.path.name} has no column {name!r}{near}; it has: {listing(table.columns, 20)}"
+
+
+def _texts(table: Table) -> str:
+    """The columns that read like reports, as a clause; nothing where there are none."""
+    likely = []
+    for name in table.columns:
+        filled = [len(text.split()) for text in table.column(name) if text.strip()]
+        if filled and sum(filled) >= _WORDS_OF_TEXT * len(filled):
+            likely.append(repr(name))
+    return f"; columns that hold text: {listing(likely)}" if likely else ""
 
 
 def _label_columns(
@@ -121,16 +135,34 @@ def _label_columns(
         unknown = [name for name in asked if name not in table.columns]
         if unknown:
             raise UsageError(f"--labels: {_without(table, unknown[0])}")
+        if repeated := sorted({name for name in asked if asked.count(name) > 1}):
+            raise UsageError(f"--labels names {listing(repeated)} more than once; each column is one finding")
         return list(asked), []
-    others = [name for name in table.columns if name not in columns.values()]
+    others = [name for name in table.columns if name and name not in columns.values()]
     shares = {name: _label_share(table.column(name)) for name in others}
-    notes = [
-        f"column {name!r} holds mostly labels but other values too, and is not taken for one; "
-        f"name it with --labels to be told which"
-        for name, share in shares.items()
-        if _NEARLY_LABELS <= share < 1
+    taken = [name for name, share in shares.items() if share == 1]
+    return taken, [*_taken_note(taken), *_nearly_notes(table, shares)]
+
+
+def _taken_note(taken: Sequence[str]) -> list[str]:
+    if not taken:
+        return []
+    return [
+        f"{len(taken)} columns hold nothing but 1, 0, -1 and blanks and are taken for labels; "
+        "--labels A,B,C chooses"
     ]
-    return [name for name, share in shares.items() if share == 1], notes
+
+
+def _nearly_notes(table: Table, shares: Mapping[str, float]) -> list[str]:
+    """The columns that a stray value may have kept from being labels, with one such value each."""
+    nearly = []
+    for name, share in shares.items():
+        if _NEARLY_LABELS <= share < 1:
+            stray = next(text for text in table.column(name) if text.strip() and not is_label(text))
+            nearly.append(f"{name!r} (it holds {stray.strip()!r})")
+    if not nearly:
+        return []
+    return [f"not taken for labels, for not all their values are 1, 0, -1 or blank: {listing(nearly)}"]
 
 
 def _label_share(values: list[str]) -> float:

@@ -1,0 +1,266 @@
+"""One pretrain run: its objects, made once, and what happens between its steps."""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.optim import AdamW
+from torch.utils.data import DataLoader
+
+from mmil_cli.build import build_model, image_contract
+from mmil_cli.checkpoint import Card, save_checkpoint
+from mmil_cli.config.recipe import Recipe
+from mmil_cli.core.losses.pairing import SameGroup
+from mmil_cli.data.batches import Batch, Collate, PairReader, Schedule
+from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.transforms import Augment
+from mmil_cli.files import write_text
+from mmil_cli.inference import Embedder
+from mmil_cli.objective import ContrastiveObjective
+from mmil_cli.runtime import autocast, commit, pick_device, versions
+from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, make_tokenizer, validation_rows
+from mmil_cli.stages.validation import validate
+from mmil_cli.training.log import Entry, RunLog
+from mmil_cli.training.loop import Plan, StepReport, run_steps
+from mmil_cli.training.optim import make_optimiser
+from mmil_cli.training.state import RunIdentity, load_state, save_state
+from mmil_cli.weights import LoadedWeights, load_image_weights
+
+CHECKPOINT, LOG, STATE, RECIPE, TOKENIZER = "checkpoint", "log.jsonl", "state.pt", "recipe.yaml", "tokenizer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainResult:
+    """What a run came to.
+
+    Attributes:
+        checkpoint: the checkpoint folder.
+        num_steps: steps of the whole run.
+        resumed_at: steps that an earlier, interrupted call had done; equal to num_steps when all was done.
+        metrics: of the last validation.
+        weights: what the image encoder started from, if anything.
+    """
+
+    checkpoint: Path
+    num_steps: int
+    resumed_at: int
+    metrics: dict[str, float]
+    weights: LoadedWeights | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One step of the run, for whoever watches.
+
+    Attributes:
+        step: steps done.
+        num_steps: of the run.
+        loss: of the step.
+        films_per_second: of the step.
+        waiting: share of the step spent waiting for data.
+    """
+
+    step: int
+    num_steps: int
+    loss: float
+    films_per_second: float
+    waiting: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watchers:
+    """Callbacks of a run; by default nobody watches."""
+
+    on_step: Callable[[Progress], None] = lambda _: None
+    on_validation: Callable[[Entry], None] = lambda _: None
+    on_note: Callable[[str], None] = lambda _: None
+
+
+class Run:
+    """The objects of one run, made once, and what happens between its steps."""
+
+    def __init__(
+        self,
+        dataset: StudyDataset,
+        out: Path,
+        *,
+        recipe: Recipe,
+        schedule: Schedule,
+        identity: RunIdentity,
+        device: str,
+        anew: bool,
+        watchers: Watchers,
+    ) -> None:
+        self.dataset, self.out, self.recipe = dataset, out, recipe
+        self.schedule, self.identity, self.watchers = schedule, identity, watchers
+        self.device = pick_device(device)
+        self.validation_rows = validation_rows(dataset, recipe)
+        # A tokenizer without a saved state may be of another recipe or dataset: what is resumed has both.
+        self.resumes = (out / STATE).exists() and not anew
+        self.tokenizer = (
+            kept_tokenizer(out / TOKENIZER, recipe.text)
+            if self.resumes
+            else make_tokenizer(dataset, self.schedule.rows, recipe.text)
+        )
+        torch.manual_seed(recipe.run.seed)
+        self.model = build_model(recipe, vocabulary_size=self.tokenizer.vocabulary_size)
+        self.weights = load_image_weights(
+            self.model.image_encoder, name=recipe.image.encoder, source=recipe.image.weights
+        )
+        self.model.to(self.device)
+        self.model.image_encoder.to(memory_format=torch.channels_last)
+        self.optimiser = self._optimiser()
+        contract = image_contract(recipe.image, stored_side=dataset.info.side)
+        self.embedder = Embedder(self.model, self.tokenizer, contract, self.device)
+        self.metrics: dict[str, float] = {}
+
+    def go(self) -> PretrainResult:
+        """Runs from the last saved step to the end."""
+        if not self.resumes:
+            keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe.text)
+        first = load_state(
+            self.out / STATE, model=self.model, optimiser=self.optimiser, identity=self.identity
+        )
+        write_text(self.out / RECIPE, self.identity.recipe)
+        self.log = RunLog(self.out / LOG, first_step=first)
+        if first:
+            self.watchers.on_note(f"going on after step {first} of {self.schedule.num_steps}")
+        elif self.weights:
+            self.watchers.on_note(
+                f"image encoder: {self.weights.num_loaded} tensors from {self.weights.source}, "
+                f"{len(self.weights.unused)} of its later layers unused"
+            )
+        run_steps(
+            self._loader(first),
+            model=self.model,
+            optimiser=self.optimiser,
+            objective=self._objective(),
+            plan=self._plan(),
+            first_step=first,
+            device=self.device,
+            after_step=self._after_step,
+        )
+        (self.out / STATE).unlink(missing_ok=True)
+        return PretrainResult(
+            checkpoint=self.out / CHECKPOINT,
+            num_steps=self.schedule.num_steps,
+            resumed_at=first,
+            metrics=self.metrics,
+            weights=self.weights,
+        )
+
+    def _after_step(self, report: StepReport) -> None:
+        step, run, total = report.step, self.recipe.run, self.schedule.num_steps
+        speed = self.schedule.batch_size / report.seconds
+        progress = Progress(
+            step=step, num_steps=total, loss=report.loss, films_per_second=speed, waiting=report.waiting
+        )
+        self.watchers.on_step(progress)
+        epoch, place = divmod(step, self.schedule.steps_per_epoch)
+        if step % run.log_every == 0 or step == total:
+            self._log_step(report, epoch=step / self.schedule.steps_per_epoch, films_per_second=speed)
+        if step == total or (place == 0 and epoch % run.validate_every == 0):
+            self._validate(step)
+            self._save_checkpoint(step)
+        if step % run.save_every == 0 and step < total:
+            save_state(
+                self.out / STATE,
+                model=self.model,
+                optimiser=self.optimiser,
+                step=step,
+                identity=self.identity,
+            )
+
+    def _log_step(self, report: StepReport, *, epoch: float, films_per_second: float) -> None:
+        self.log.write(
+            "train",
+            report.step,
+            epoch=round(epoch, 3),
+            loss=report.loss,
+            **report.parts,
+            learning_rate=report.learning_rate,
+            grad_norm=report.grad_norm,
+            films_per_second=round(films_per_second, 1),
+            waiting=round(report.waiting, 3),
+        )
+
+    def _validate(self, step: int) -> None:
+        if not len(self.validation_rows):
+            return
+        self.metrics = validate(
+            self.embedder, self.dataset, self.validation_rows, batch_size=self.schedule.batch_size
+        )
+        self.watchers.on_validation(self.log.write("validate", step, **self.metrics))
+
+    def _save_checkpoint(self, step: int) -> None:
+        info = self.dataset.info
+        card = Card(
+            stage="pretrain",
+            step=step,
+            seed=self.recipe.run.seed,
+            metrics=self.metrics,
+            dataset_hash=info.content_hash,
+            dataset_options=dict(info.options),
+            label_names=info.label_names,
+            image={**vars(self.embedder.contract)},
+            versions=versions(),
+            commit=commit(),
+        )
+        save_checkpoint(
+            self.out / CHECKPOINT,
+            weights=self.model.state_dict(),
+            recipe=self.identity.recipe,
+            card=card,
+            tokenizer=self.out / TOKENIZER,
+        )
+
+    def _loader(self, first: int) -> Iterable[Batch]:
+        data, run = self.recipe.data, self.recipe.run
+        reader = PairReader(
+            self.dataset,
+            size=self.recipe.image.size,
+            fit=self.recipe.image.fit,
+            max_sentences=data.max_sentences,
+            seed=run.seed,
+        )
+        return DataLoader(
+            reader,
+            batch_sampler=self.schedule.from_step(first),
+            collate_fn=Collate(self.tokenizer),
+            num_workers=data.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _objective(self) -> ContrastiveObjective:
+        image = self.recipe.image
+        return ContrastiveObjective(
+            self.model,
+            augment=Augment(**self.recipe.augment.model_dump()),
+            mean=image.mean,
+            std=image.std,
+            same_group=SameGroup(self.recipe.score.same_group),
+            autocast=functools.partial(autocast, self.device, self.recipe.run.precision),
+        )
+
+    def _optimiser(self) -> AdamW:
+        optim, model = self.recipe.optim, self.model
+        others = [model.image_encoder, model.image_projection, model.text_projection, model.score]
+        return make_optimiser(
+            [
+                ([parameter for module in others for parameter in module.parameters()], optim.lr),
+                (model.text_encoder.parameters(), optim.text_lr or optim.lr),
+            ],
+            weight_decay=optim.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+
+    def _plan(self) -> Plan:
+        optim = self.recipe.optim
+        return Plan(
+            num_steps=self.schedule.num_steps,
+            warmup_steps=round(optim.warmup * self.schedule.num_steps),
+            grad_clip=optim.grad_clip,
+            seed=self.recipe.run.seed,
+        )
