@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/mmil demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

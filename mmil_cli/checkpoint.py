@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mmil_cli.errors import CheckpointError, UsageError, listing
@@ -82,9 +82,9 @@ def save_checkpoint(
     """
 
     def fill(partial: Path) -> None:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, partial / WEIGHTS
-        )
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        # Not `save_file`: it lets nobody but the owner read the file, and a full disk is no OSError to it.
+        (partial / WEIGHTS).write_bytes(save(tensors))
         (partial / RECIPE).write_text(recipe, encoding="utf-8")
         write_json(partial / CARD, dataclasses.asdict(card))
         (partial / TOKENIZER).mkdir()

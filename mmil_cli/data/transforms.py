@@ -15,7 +15,7 @@ def normalise(films: Tensor, *, mean: float, std: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random rotation, shift, zoom, brightness and contrast; never a flip, for left and right have names.
+    """Random rotation, shift, zoom, brightness, contrast and a hidden square; never a flip: sides have names.
 
     Attributes:
         rotate: degrees either way.
@@ -23,6 +23,9 @@ class Augment:
         scale: zoom, share either way.
         brightness: added to pixels in [0, 1], either way.
         contrast: factor about the film's mean, share either way.
+        erase: side of a square that is greyed out, share of the film's side; 0 for none. What one region
+            tells, another must learn to tell too, so that maps cover a finding and not its easiest part
+            (hide and seek, Singh and Lee 2017).
     """
 
     rotate: float
@@ -30,16 +33,18 @@ class Augment:
     scale: float
     brightness: float
     contrast: float
+    erase: float
 
     def __call__(self, films: Tensor, cover: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Changed films [B, H, W] uint8 and where they now lie in their squares [B, 4].
 
         Every random number comes from the generator (on the CPU, so that devices agree).
         """
-        draws = 2 * torch.rand(6, films.shape[0], generator=generator) - 1  # [6, B], in -1..1
-        angle, x, y, zoom, brightness, contrast = draws.to(films.device)
+        draws = 2 * torch.rand(8, films.shape[0], generator=generator) - 1  # [8, B], in -1..1
+        angle, x, y, zoom, brightness, contrast, across, down = draws.to(films.device)
         moved = self._move(films, angle=angle, x=x, y=y, zoom=zoom)
         moved = self._expose(moved, brightness=brightness, contrast=contrast)
+        moved = self._hide(moved, across=across, down=down)
         return moved.round().clamp(0, 255).byte(), self._cover(cover, x=x, y=y, zoom=zoom)
 
     def _move(self, films: Tensor, *, angle: Tensor, x: Tensor, y: Tensor, zoom: Tensor) -> Tensor:
@@ -64,8 +69,22 @@ class Augment:
         added = (255 * self.brightness * brightness)[:, None, None]
         return (films - mean) * factor + mean + added
 
+    def _hide(self, films: Tensor, *, across: Tensor, down: Tensor) -> Tensor:
+        """Each film with a square of its mean grey, whose centre may lie anywhere in it."""
+        if self.erase == 0:
+            return films
+        rows, columns = (_within(centre, self.erase, films.shape[-1]) for centre in (down, across))
+        hidden = rows[:, :, None] & columns[:, None, :]
+        return torch.where(hidden, films.mean(dim=(1, 2), keepdim=True), films)
+
     def _cover(self, cover: Tensor, *, x: Tensor, y: Tensor, zoom: Tensor) -> Tensor:
         """Zoom about the centre, then shift; the rotation, being small, is left out of the cover."""
         shift = self.shift * torch.stack([x, y, x, y], dim=1)
         zoomed = (cover - 0.5) * (1 + self.scale * zoom)[:, None] + 0.5
         return (zoomed + shift).clamp(0, 1)
+
+
+def _within(centre: Tensor, width: float, num_pixels: int) -> Tensor:
+    """Whether each pixel [B, pixels] lies within a span; centres in -1..1, the width a share of the side."""
+    places = (torch.arange(num_pixels, device=centre.device) + 0.5) / num_pixels
+    return (places - (centre[:, None] + 1) / 2).abs() < width / 2

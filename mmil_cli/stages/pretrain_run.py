@@ -253,7 +253,6 @@ class Run:
                 (model.text_encoder.parameters(), optim.text_lr or optim.lr),
             ],
             weight_decay=optim.weight_decay,
-            fused=self.device.type == "cuda",
         )
 
     def _plan(self) -> Plan:

@@ -93,7 +93,8 @@ def run_steps(
     """Trains on the batches of steps `first_step` and later; `after_step` logs, saves and validates.
 
     Raises:
-        MmilError: the loss is not finite; the last saved state stays as it is.
+        MmilError: the loss is not finite, or the device has too little memory; the last saved state stays as
+            it is.
     """
     started = time.perf_counter()
     for step, batch in enumerate(batches, start=first_step):
@@ -102,7 +103,12 @@ def run_steps(
         set_learning_rate(
             optimiser, learning_rate_factor(step, num_steps=plan.num_steps, warmup_steps=plan.warmup_steps)
         )
-        losses, grad_norm = _one_step(batch.to(device), model, optimiser, objective, plan=plan, step=step)
+        try:
+            losses, grad_norm = _one_step(batch.to(device), model, optimiser, objective, plan=plan, step=step)
+        except torch.OutOfMemoryError as error:
+            raise MmilError(
+                f"the memory of {device} does not hold step {step + 1}; lower data.batch_size or image.size"
+            ) from error
         finished = time.perf_counter()
         after_step(
             StepReport(

@@ -7,9 +7,7 @@ from torch import nn
 from torch.optim import AdamW
 
 
-def make_optimiser(
-    groups: Iterable[tuple[Iterable[nn.Parameter], float]], *, weight_decay: float, fused: bool = False
-) -> AdamW:
+def make_optimiser(groups: Iterable[tuple[Iterable[nn.Parameter], float]], *, weight_decay: float) -> AdamW:
     """AdamW over groups of (parameters, peak learning rate).
 
     Weight decay is for weights of two axes or more: norms, biases and scales keep their size.
@@ -21,7 +19,7 @@ def make_optimiser(
         kept = [parameter for parameter in trained if parameter.dim() < 2]
         settings.append({"params": decayed, "lr": peak, "peak_lr": peak, "weight_decay": weight_decay})
         settings.append({"params": kept, "lr": peak, "peak_lr": peak, "weight_decay": 0.0})
-    return AdamW([setting for setting in settings if setting["params"]], fused=fused)
+    return AdamW([setting for setting in settings if setting["params"]], fused=True)
 
 
 def learning_rate_factor(step: int, *, num_steps: int, warmup_steps: int) -> float:

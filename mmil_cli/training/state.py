@@ -1,5 +1,6 @@
 """The state a run is resumed from: weights, optimiser and step, in one file that is whole or absent."""
 
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from mmil_cli import __version__
 from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.files import write_atomic
 
@@ -20,10 +22,15 @@ class RunIdentity:
     Attributes:
         recipe: text of the resolved recipe.
         dataset_hash: content hash of the dataset.
+        version: of mmil; other code may mean other layers and another order.
     """
 
     recipe: str
     dataset_hash: str
+    version: str = __version__
+
+
+WORDS = {"recipe": "recipe", "dataset_hash": "dataset", "version": "version of mmil"}
 
 
 def save_state(
@@ -36,24 +43,25 @@ def save_state(
         "step": step,
         "identity": vars(identity),
     }
-    write_atomic(path, lambda partial: torch.save(state, partial))
+    buffer = io.BytesIO()  # written by Python: where the disk is full, torch raises a RuntimeError of its own
+    torch.save(state, buffer)
+    write_atomic(path, lambda partial: partial.write_bytes(buffer.getbuffer()))
 
 
 def load_state(path: Path, *, model: nn.Module, optimiser: Optimizer, identity: RunIdentity) -> int:
     """Restores a saved state and returns how many steps it has behind it; 0 where there is none.
 
     Raises:
-        UsageError: the state belongs to another recipe or dataset.
+        UsageError: the state belongs to another recipe, dataset or version.
         CheckpointError: the file is damaged.
     """
     if not path.exists():
         return 0
     state = _read(path)
     for name, value in vars(identity).items():
-        if state["identity"][name] != value:
-            what = "recipe" if name == "recipe" else "dataset"
+        if state["identity"].get(name) != value:
             raise UsageError(
-                f"{path.parent} holds an unfinished run of another {what}; "
+                f"{path.parent} holds an unfinished run of another {WORDS[name]}; "
                 "give another --out, or --overwrite to start anew"
             )
     model.load_state_dict(state["model"])

@@ -189,7 +189,7 @@ def test_all_contradictions_are_told_at_once(tmp_path: Path) -> None:
 
 def test_an_empty_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text("image,report\n")
-    with pytest.raises(DataError, match="lists no image"):
+    with pytest.raises(DataError, match="names columns but has no row"):
         check_manifest(find(tmp_path / "films.csv"))
 
 

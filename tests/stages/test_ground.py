@@ -96,7 +96,7 @@ def test_files_are_written_with_everything_in_them(patches: Patches, tmp_path: P
     assert record["checkpoint"]["folder"] == "tiny/checkpoint"
     assert record["checkpoint"]["step"] > 0
     for entry in record["phrases"]:
-        assert set(entry) == {"phrase", "score", "terms", "unknown_words", "peak", "boxes"}
+        assert set(entry) == {"phrase", "score", "terms", "unknown_words", "is_cut", "peak", "boxes"}
         assert set(entry["terms"]) == {"lse", "nl"}
         assert 0 <= entry["peak"]["x"] <= 105
         assert entry["peak"]["value"] == pytest.approx(max(box["value"] for box in entry["boxes"]))

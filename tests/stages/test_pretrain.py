@@ -136,6 +136,7 @@ KNOBS = [
     "augment.scale=0.4",
     "augment.brightness=0.5",
     "augment.contrast=0.7",
+    "augment.erase=0.5",
     "optim.epochs=2",
     "optim.lr=0.01",
     "optim.text_lr=0.01",

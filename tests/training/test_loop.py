@@ -66,6 +66,9 @@ def test_a_state_of_another_recipe_is_refused_and_a_damaged_one_told(tmp_path):
     assert load_state(path, model=model, optimiser=optimiser, identity=mine) == 7
     with pytest.raises(UsageError, match="another dataset"):
         load_state(path, model=model, optimiser=optimiser, identity=RunIdentity(recipe="a", dataset_hash="c"))
+    other = RunIdentity(recipe="a", dataset_hash="b", version="0.0.0")
+    with pytest.raises(UsageError, match="another version"):
+        load_state(path, model=model, optimiser=optimiser, identity=other)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="damaged"):
         load_state(path, model=model, optimiser=optimiser, identity=mine)

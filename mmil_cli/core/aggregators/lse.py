@@ -20,7 +20,7 @@ class LogSumExp(nn.Module):
         gamma: sharpness of the soft maximum, > 0, per unit of the instance score.
     """
 
-    def __init__(self, *, gamma: float = 10.0) -> None:
+    def __init__(self, *, gamma: float = 5.0) -> None:
         super().__init__()
         if not (math.isfinite(gamma) and gamma > 0):
             raise UsageError(f"lse: gamma must be a finite number above 0, not {gamma:g}")

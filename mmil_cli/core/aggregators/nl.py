@@ -26,7 +26,7 @@ class NonLocal(nn.Module):
         gamma: sharpness of the neighbourhood, >= 0, per unit of region-region cosine.
     """
 
-    def __init__(self, *, gamma: float = 10.0) -> None:
+    def __init__(self, *, gamma: float = 5.0) -> None:
         super().__init__()
         if not (math.isfinite(gamma) and gamma >= 0):
             raise UsageError(f"nl: gamma must be a finite number of at least 0, not {gamma:g}")

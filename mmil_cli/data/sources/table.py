@@ -8,7 +8,7 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.data.tables import Table, is_label, parse_labels, read_table
-from mmil_cli.errors import UsageError, listing, nearest
+from mmil_cli.errors import DataError, UsageError, listing, nearest
 
 FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id", "view", "split")
 """What a column can be; `image` and one of `report` and `report_path` are needed."""
