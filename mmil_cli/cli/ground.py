@@ -224,7 +224,7 @@ def _print_evaluation(result: "PhraseResult") -> None:
     typer.echo(f"{counts}; location prior from {result.num_prior} phrases of other splits\n")
     micro = {name: table.micro.metrics for name, table in result.tables.items()}
     _show_metrics("mean over phrases, with 95 % intervals", micro)
-    differences = {f"model - {name}": metrics for name, metrics in result.differences.items()}
+    differences = {f"model - {name}": table.micro.metrics for name, table in result.differences.items()}
     _show_metrics("difference on the same phrases", differences)
     model = result.tables["model"]
     findings = {f"{row.name} ({row.num_samples})": row.metrics for row in model.findings}

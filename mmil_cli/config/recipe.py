@@ -93,7 +93,7 @@ class AugmentSection(Section):
     scale: Share = Field(0.1, description="zoom, share either way")
     brightness: Share = Field(0.15, description="added to pixels in [0, 1], either way")
     contrast: Share = Field(0.2, description="contrast factor, share either way")
-    erase: Share = Field(0.0, description="side of a square greyed out at random, share of the film's side")
+    erase: Share = Field(0.0, description="side of a square greyed out in half of the films, share")
 
 
 class OptimSection(Section):

@@ -23,9 +23,9 @@ class Augment:
         scale: zoom, share either way.
         brightness: added to pixels in [0, 1], either way.
         contrast: factor about the film's mean, share either way.
-        erase: side of a square that is greyed out, share of the film's side; 0 for none. What one region
-            tells, another must learn to tell too, so that maps cover a finding and not its easiest part
-            (hide and seek, Singh and Lee 2017).
+        erase: side of a square that is greyed out in half of the films, share of the film's side; 0 for
+            none. What one region tells, another must learn to tell too, so that maps cover a finding and not
+            its easiest part (hide and seek, Singh and Lee 2017).
     """
 
     rotate: float
@@ -40,11 +40,11 @@ class Augment:
 
         Every random number comes from the generator (on the CPU, so that devices agree).
         """
-        draws = 2 * torch.rand(8, films.shape[0], generator=generator) - 1  # [8, B], in -1..1
-        angle, x, y, zoom, brightness, contrast, across, down = draws.to(films.device)
+        draws = 2 * torch.rand(9, films.shape[0], generator=generator) - 1  # [9, B], in -1..1
+        angle, x, y, zoom, brightness, contrast, across, down, hide = draws.to(films.device)
         moved = self._move(films, angle=angle, x=x, y=y, zoom=zoom)
         moved = self._expose(moved, brightness=brightness, contrast=contrast)
-        moved = self._hide(moved, across=across, down=down)
+        moved = self._hide(moved, hide > 0, across=across, down=down)
         return moved.round().clamp(0, 255).byte(), self._cover(cover, x=x, y=y, zoom=zoom)
 
     def _move(self, films: Tensor, *, angle: Tensor, x: Tensor, y: Tensor, zoom: Tensor) -> Tensor:
@@ -69,12 +69,12 @@ class Augment:
         added = (255 * self.brightness * brightness)[:, None, None]
         return (films - mean) * factor + mean + added
 
-    def _hide(self, films: Tensor, *, across: Tensor, down: Tensor) -> Tensor:
-        """Each film with a square of its mean grey, whose centre may lie anywhere in it."""
+    def _hide(self, films: Tensor, chosen: Tensor, *, across: Tensor, down: Tensor) -> Tensor:
+        """The chosen films with a square of their mean grey, whose centre may lie anywhere in them."""
         if self.erase == 0:
             return films
         rows, columns = (_within(centre, self.erase, films.shape[-1]) for centre in (down, across))
-        hidden = rows[:, :, None] & columns[:, None, :]
+        hidden = rows[:, :, None] & columns[:, None, :] & chosen[:, None, None]
         return torch.where(hidden, films.mean(dim=(1, 2), keepdim=True), films)
 
     def _cover(self, cover: Tensor, *, x: Tensor, y: Tensor, zoom: Tensor) -> Tensor:

@@ -52,7 +52,34 @@ def grounding_table(
         samples: Number of resamples.
         seed: Of the resampling.
     """
-    values = score_matrix(scores)
+    return _table(score_matrix(scores), groups=groups, names=names, samples=samples, seed=seed)
+
+
+def paired_table(
+    scores: Sequence[GroundingScores],
+    controls: Sequence[GroundingScores],
+    *,
+    groups: Sequence[object] | np.ndarray,
+    names: Sequence[str],
+    samples: int = 1000,
+    seed: int = 0,
+) -> GroundingTable:
+    """The differences `scores - controls` over the same samples, averaged as `grounding_table` averages.
+
+    Above the control by more than chance means `low > 0`. Pairs with an undefined side are left out.
+    """
+    differences = score_matrix(scores) - score_matrix(controls)
+    return _table(differences, groups=groups, names=names, samples=samples, seed=seed)
+
+
+def _table(
+    values: np.ndarray,
+    *,
+    groups: Sequence[object] | np.ndarray,
+    names: Sequence[str],
+    samples: int,
+    seed: int,
+) -> GroundingTable:
     weights = patient_weights(groups, samples=samples, seed=seed)
     of_finding = np.asarray(names)
     findings = sorted(set(names))
@@ -68,22 +95,6 @@ def grounding_table(
 def score_matrix(scores: Sequence[GroundingScores]) -> np.ndarray:
     """The scores as [n, metrics], columns in the order of `METRICS`."""
     return np.array([astuple(score) for score in scores], dtype=np.float64).reshape(len(scores), len(METRICS))
-
-
-def paired_interval(
-    values: np.ndarray,
-    control: np.ndarray,
-    *,
-    groups: Sequence[object] | np.ndarray,
-    samples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """The mean of `values - control` over the same samples [n], patients resampled.
-
-    Above the control by more than chance means `low > 0`. Pairs with an undefined side are left out.
-    """
-    difference = (np.asarray(values, np.float64) - np.asarray(control, np.float64))[:, None]
-    return mean_intervals(difference, patient_weights(groups, samples=samples, seed=seed))[0]
 
 
 def _row(name: str, values: np.ndarray, weights: np.ndarray) -> GroundingRow:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mmil_cli.data.phrases import read_phrases
 from mmil_cli.files import make_folder, write_json, write_text
@@ -15,10 +15,8 @@ from mmil_cli.metrics.grounding_table import (
     GroundingRow,
     GroundingTable,
     grounding_table,
-    paired_interval,
-    score_matrix,
+    paired_table,
 )
-from mmil_cli.metrics.intervals import Interval
 from mmil_cli.stages.evaluation import OnProgress, open_evaluation
 from mmil_cli.stages.ground import check_smooth
 from mmil_cli.stages.phrase_samples import Sample, Selection, select
@@ -42,7 +40,7 @@ class PhraseResult:
     """
 
     tables: Mapping[str, GroundingTable]
-    differences: Mapping[str, Mapping[str, Interval]]
+    differences: Mapping[str, GroundingTable]
     num_phrases: int
     num_films: int
     num_patients: int
@@ -126,6 +124,15 @@ def _notes(selection: Selection) -> tuple[str, ...]:
     return tuple(found)
 
 
+class _Averaging(TypedDict):
+    """What all averages of one evaluation share."""
+
+    groups: list[str]
+    names: list[str]
+    samples: int
+    seed: int
+
+
 def _summarise(
     selection: Selection,
     scores: Sequence[Mapping[str, GroundingScores]],
@@ -139,24 +146,11 @@ def _summarise(
     patients = [sample.row.patient_id for sample in samples]
     categories = [sample.phrase.category for sample in samples]
     of_system = {name: [entry[name] for entry in scores] for name in SYSTEMS}
-    matrices = {name: score_matrix(entries) for name, entries in of_system.items()}
+    averaged: _Averaging = {"groups": patients, "names": categories, "samples": bootstrap, "seed": seed}
     return PhraseResult(
-        tables={
-            name: grounding_table(entries, groups=patients, names=categories, samples=bootstrap, seed=seed)
-            for name, entries in of_system.items()
-        },
+        tables={name: grounding_table(entries, **averaged) for name, entries in of_system.items()},
         differences={
-            control: {
-                metric: paired_interval(
-                    matrices[MODEL][:, column],
-                    matrices[control][:, column],
-                    groups=patients,
-                    samples=bootstrap,
-                    seed=seed,
-                )
-                for column, metric in enumerate(METRICS)
-            }
-            for control in CONTROLS
+            control: paired_table(of_system[MODEL], of_system[control], **averaged) for control in CONTROLS
         },
         num_phrases=len(samples),
         num_films=len({sample.index for sample in samples}),
@@ -175,8 +169,7 @@ def _record(result: PhraseResult) -> dict[str, Any]:
     return {
         "systems": {name: _table_record(table) for name, table in result.tables.items()},
         "model_less_control": {
-            control: {metric: asdict(value) for metric, value in metrics.items()}
-            for control, metrics in result.differences.items()
+            control: _table_record(table) for control, table in result.differences.items()
         },
         **{name: getattr(result, name) for name in counts},
         "notes": result.notes,

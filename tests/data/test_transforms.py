@@ -79,6 +79,7 @@ def test_a_hidden_square_has_its_size_and_the_films_grey():
     differs = (changed != films).flatten(1).sum(dim=1)
     assert differs.max() <= 16 * 16 + 16
     assert differs.max() > 0.9 * 16 * 16
+    assert 8 < (differs == 0).sum() < 32  # about half of the films
     grey = changed[changed != films].unique()
     assert len(grey) == 1
     assert grey.item() == pytest.approx(films[0].float().mean().item(), abs=1)
@@ -89,4 +90,4 @@ def test_hidden_squares_lie_everywhere():
     changed, _ = augment(films, WHOLE.expand(300, 4), erase=0.3)
     share = (changed != films).float().mean(dim=0)
     assert share.min() > 0
-    assert share[16, 16] == pytest.approx(0.09, abs=0.05)
+    assert share[16, 16] == pytest.approx(0.045, abs=0.03)

@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmil_cli.metrics.grounding import METRICS, GroundingScores
-from mmil_cli.metrics.grounding_table import grounding_table, paired_interval, score_matrix
+from mmil_cli.metrics.grounding_table import grounding_table, paired_table, score_matrix
 
 NAN = float("nan")
 
@@ -73,17 +73,26 @@ def test_no_samples_give_no_numbers() -> None:
     assert np.isnan(table.macro.metrics["cnr"].value)
 
 
+def _with_cnr(values: np.ndarray) -> list[GroundingScores]:
+    return [GroundingScores(value, value, 0.5, 0.5, 0.5, 0.5) for value in values]
+
+
 def test_pairing_removes_what_both_sides_share() -> None:
     generator = np.random.default_rng(0)
     control = generator.normal(0, 5, 80)
     values = control + 0.5 + generator.normal(0, 0.1, 80)
-    paired = paired_interval(values, control, groups=range(80))
-    assert paired.value == pytest.approx((values - control).mean())
+    options = {"groups": list(range(80)), "names": ["a"] * 60 + ["b"] * 20}
+    table = paired_table(_with_cnr(values), _with_cnr(control), **options)
+    paired, gaps = table.micro.metrics["cnr"], values - control
+    assert paired.value == pytest.approx(gaps.mean())
     assert 0.4 < paired.low < paired.value < paired.high < 0.6
-    reverse = paired_interval(control, values, groups=range(80))
+    assert table.macro.metrics["cnr"].value == pytest.approx((gaps[:60].mean() + gaps[60:].mean()) / 2)
+    reverse = paired_table(_with_cnr(control), _with_cnr(values), **options).micro.metrics["cnr"]
     assert (reverse.low, reverse.high) == pytest.approx((-paired.high, -paired.low))
 
 
 def test_pairs_with_an_undefined_side_are_left_out() -> None:
     values, control = np.array([1.0, 2.0, NAN]), np.array([0.0, NAN, 5.0])
-    assert paired_interval(values, control, groups=range(3)).value == 1.0
+    table = paired_table(_with_cnr(values), _with_cnr(control), groups=[0, 1, 2], names=["a"] * 3)
+    assert table.micro.metrics["cnr"].value == 1.0
+    assert table.micro.num_undefined["cnr"] == 2

@@ -59,7 +59,7 @@ def rewrite(source: Path, target: Path, **values: str) -> Path:
 def test_the_model_lies_above_every_control_by_more_than_the_interval(
     result: PhraseResult, control: str, metric: str
 ) -> None:
-    assert result.differences[control][metric].low > 0
+    assert result.differences[control].micro.metrics[metric].low > 0
 
 
 def test_chance_is_the_share_of_the_film_in_the_box(result: PhraseResult) -> None:
