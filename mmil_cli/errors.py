@@ -36,7 +36,7 @@ class CheckpointError(MmilError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause such as `; did you mean 'lse'?`, or nothing when no known name is close."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return f"; did you mean {str(matches[0])!r}?" if matches else ""
 
 
 def listing(items: Sequence[str], most: int = 8) -> str:

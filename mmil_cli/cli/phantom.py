@@ -1,20 +1,12 @@
 """`mmil phantom`: generate chest studies with known truth."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmil_cli.cli.progress import CountProgress
-
-
-class DifficultyChoice(StrEnum):
-    """The values of --difficulty."""
-
-    EASY = "easy"
-    MEDIUM = "medium"
-    HARD = "hard"
+from mmil_cli.phantom.difficulty import Difficulty
 
 
 def phantom(
@@ -26,9 +18,9 @@ def phantom(
     ] = 200,
     seed: Annotated[int, typer.Option("--seed", help="The same seed and options give the same bytes.")] = 0,
     difficulty: Annotated[
-        DifficultyChoice,
+        Difficulty,
         typer.Option("--difficulty", help="Sets contrast, noise, sizes, distractors and wording together."),
-    ] = DifficultyChoice.EASY,
+    ] = Difficulty.EASY,
     side: Annotated[int, typer.Option("--side", help="Longer side of a film, pixels.")] = 512,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes; one a processor when not given.")
@@ -40,7 +32,6 @@ def phantom(
 
     Example: mmil phantom --out studies --studies 200 --seed 1
     """
-    from mmil_cli.phantom.difficulty import Difficulty
     from mmil_cli.stages.phantom import run
 
     with CountProgress("generate", "studies") as progress:
@@ -48,7 +39,7 @@ def phantom(
             out,
             studies=studies,
             seed=seed,
-            difficulty=Difficulty(difficulty.value),
+            difficulty=difficulty,
             side=side,
             workers=workers,
             on_progress=progress.update,

@@ -1,23 +1,15 @@
 """mmil preprocess: films and reports into a dataset folder."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.data.encoding import Encoding
 from mmil_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mmil_cli.stages.preprocess import PreprocessResult
-
-
-class EncodingChoice(StrEnum):
-    """The values of --encoding."""
-
-    PNG = "png"
-    RAW = "raw"
-    JPEG = "jpeg"
 
 
 def preprocess(
@@ -32,9 +24,9 @@ def preprocess(
         int, typer.Option("--side", help="Long side of a stored film, pixels; small films are not enlarged.")
     ] = 512,
     encoding: Annotated[
-        EncodingChoice,
+        Encoding,
         typer.Option("--encoding", help="How pixels are stored; png and raw are exact, jpeg is small."),
-    ] = EncodingChoice.PNG,
+    ] = Encoding.PNG,
     workers: Annotated[
         int | None,
         typer.Option("--workers", help="Processes that read films; one a processor when not given."),
@@ -81,7 +73,6 @@ def preprocess(
     Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
     """
     from mmil_cli.cli.progress import CountProgress
-    from mmil_cli.data.pixels import Encoding
     from mmil_cli.data.sources.options import SourceOptions
     from mmil_cli.runtime import num_cores
     from mmil_cli.stages.preprocess import run
@@ -93,7 +84,7 @@ def preprocess(
             out,
             source_options=SourceOptions(_columns(column or []), names, root, tables, reports),
             side=side,
-            encoding=Encoding(encoding.value),
+            encoding=encoding,
             seed=seed,
             max_rejected=max_rejected,
             overwrite=overwrite,

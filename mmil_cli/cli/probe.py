@@ -1,7 +1,6 @@
 """`mmil probe`."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,26 +8,12 @@ import typer
 
 from mmil_cli.cli.tables import show_table
 from mmil_cli.errors import UsageError, listing, nearest
+from mmil_cli.stages.policies import Method, Missing, Uncertain
 
 if TYPE_CHECKING:
     from mmil_cli.stages.probe import MethodResult, ProbeResult
 
-METHODS = ("linear", "zero-shot")
-
-
-class UncertainChoice(StrEnum):
-    """The values of --uncertain."""
-
-    IGNORE = "ignore"
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
-
-
-class MissingChoice(StrEnum):
-    """The values of --missing."""
-
-    IGNORE = "ignore"
-    NEGATIVE = "negative"
+METHODS = tuple(Method)
 
 
 def probe(
@@ -51,12 +36,12 @@ def probe(
         typer.Option(help="Prompts for zero-shot: a YAML file or a shipped name. [default: chexpert]"),
     ] = None,
     uncertain: Annotated[
-        UncertainChoice, typer.Option(help="What the label -1 counts as; ignore leaves those films out.")
-    ] = UncertainChoice.IGNORE,
+        Uncertain, typer.Option(help="What the label -1 counts as; ignore leaves those films out.")
+    ] = Uncertain.IGNORE,
     missing: Annotated[
-        MissingChoice,
+        Missing,
         typer.Option(help="What a blank label counts as; negative is the custom with CheXpert's labels."),
-    ] = MissingChoice.IGNORE,
+    ] = Missing.IGNORE,
     out: Annotated[Path, typer.Option(help="Folder for probe.json.")] = Path("results/probe"),
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap and of the probe's folds.")
@@ -77,8 +62,7 @@ def probe(
 
     from mmil_cli.checkpoint import find_checkpoint
     from mmil_cli.cli.progress import CountProgress
-    from mmil_cli.stages.findings import Missing, Uncertain
-    from mmil_cli.stages.probe import DEFAULT_PROMPTS, Method, run
+    from mmil_cli.stages.probe import DEFAULT_PROMPTS, run
 
     found, how = find_checkpoint(checkpoint)
     typer.echo(f"checkpoint: {found} ({how})", err=True)
@@ -91,8 +75,8 @@ def probe(
             methods=[Method(name) for name in methods],
             findings=None if findings is None else _names(findings, option="--findings"),
             prompts=prompts or DEFAULT_PROMPTS,
-            uncertain=Uncertain(uncertain.value),
-            missing=Missing(missing.value),
+            uncertain=uncertain,
+            missing=missing,
             seed=seed,
             device=device,
             on_progress=progress.update,
@@ -135,31 +119,13 @@ def _show(result: "ProbeResult") -> None:
 
 
 def _show_method(part: "MethodResult", result: "ProbeResult") -> None:
-    from mmil_cli.viz.tables import number, with_interval
+    from mmil_cli.stages.shown import PROBE_COLUMNS, probe_rows
 
-    rows = [
-        (
-            row.name,
-            f"{row.num_positive}/{row.num_negative}",
-            with_interval(row.auroc.value, row.auroc.low, row.auroc.high),
-            with_interval(row.auprc.value, row.auprc.low, row.auprc.high),
-            number(row.prevalence),
-        )
-        for row in part.table.rows
-    ]
-    mean = part.table.mean
-    average = (
-        f"mean of {mean.num_findings}",
-        "",
-        with_interval(mean.auroc.value, mean.auroc.low, mean.auroc.high),
-        with_interval(mean.auprc.value, mean.auprc.low, mean.auprc.high),
-        number(mean.prevalence),
-    )
     show_table(
         f"{part.method} on {result.num_films} films of {result.num_patients} patients "
         f"({result.provenance['split']}); chance is AUROC 0.50",
-        ("finding", "pos/neg", "AUROC", "AUPRC", "chance AUPRC"),
-        [*rows, average],
+        PROBE_COLUMNS,
+        probe_rows(part.table),
     )
     for why, names in _by_reason(part.skipped).items():
         typer.echo(f"not scored by {part.method}: {listing(names)}: {why}", err=True)

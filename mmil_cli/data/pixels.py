@@ -15,23 +15,14 @@ its loader, JPEG for archives larger than the disk.
 """
 
 import zlib
-from enum import StrEnum
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmil_cli.data.encoding import Encoding
 from mmil_cli.errors import DataError
-
-
-class Encoding(StrEnum):
-    """How the pixels of a stored film are written."""
-
-    RAW = "raw"
-    PNG = "png"
-    JPEG = "jpeg"
-
 
 DEFAULT_ENCODING = Encoding.PNG
 JPEG_QUALITY = 95

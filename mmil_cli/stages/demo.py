@@ -13,7 +13,7 @@ from mmil_cli.phantom.difficulty import Difficulty
 from mmil_cli.stages import ground_phrases, phantom, preprocess, pretrain, probe, retrieve
 from mmil_cli.stages.demo_page import DemoParts, film_path, first_of_each_category, write_page
 from mmil_cli.stages.demo_summary import SummaryRow, summarise
-from mmil_cli.stages.findings import Missing
+from mmil_cli.stages.policies import Missing
 
 RECIPE = "demo"
 SIDE = 192

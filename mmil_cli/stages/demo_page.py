@@ -14,6 +14,7 @@ from mmil_cli.stages.ground import ground_film
 from mmil_cli.stages.ground_phrases import PhraseResult
 from mmil_cli.stages.probe import MethodResult, ProbeResult
 from mmil_cli.stages.retrieve import RetrieveResult
+from mmil_cli.stages.shown import PROBE_COLUMNS, probe_rows
 from mmil_cli.training.log import read_log
 from mmil_cli.viz.overlay import PhraseMap, overlay_figure
 from mmil_cli.viz.page import Block, Command, Heading, Page, Paragraph, Picture, Table, render
@@ -161,21 +162,8 @@ def _overlay(embedder: Embedder, phrase: Phrase, *, source: Path) -> bytes:
 
 
 def _probe_table(part: MethodResult) -> Table:
-    rows = [
-        (
-            row.name,
-            f"{row.num_positive}/{row.num_negative}",
-            with_interval(row.auroc.value, row.auroc.low, row.auroc.high),
-            with_interval(row.auprc.value, row.auprc.low, row.auprc.high),
-            number(row.prevalence),
-        )
-        for row in part.table.rows
-    ]
-    return Table(
-        ("finding", "positive/negative", "AUROC", "AUPRC", "AUPRC by chance"),
-        rows,
-        f"{part.method}; the AUROC of chance is 0.50.",
-    )
+    caption = f"{part.method}; the AUROC of chance is 0.50."
+    return Table(PROBE_COLUMNS, probe_rows(part.table), caption)
 
 
 def _retrieval_table(direction: str, table: RetrievalTable) -> Table:

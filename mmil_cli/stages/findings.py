@@ -1,30 +1,15 @@
 """Which findings of a dataset are meant, and what uncertain and missing labels count as."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
 
 from mmil_cli.config.prompts import finding_key
 from mmil_cli.errors import UsageError, nearest
+from mmil_cli.stages.policies import Missing, Uncertain
 
 Value = TypeVar("Value")
-
-
-class Uncertain(StrEnum):
-    """What the label -1 (uncertain) counts as."""
-
-    IGNORE = "ignore"
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
-
-
-class Missing(StrEnum):
-    """What a blank label (not mentioned) counts as."""
-
-    IGNORE = "ignore"
-    NEGATIVE = "negative"
 
 
 _COUNTS_AS = {Uncertain.IGNORE: np.nan, Uncertain.POSITIVE: 1.0, Uncertain.NEGATIVE: 0.0}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,14 @@ from mmil_cli.errors import UsageError, listing
 from mmil_cli.files import make_folder, write_json
 from mmil_cli.metrics.classification import ClassificationTable, classification_table
 from mmil_cli.stages.evaluation import OnProgress, open_evaluation
-from mmil_cli.stages.findings import Missing, Uncertain, matching, pick_findings
+from mmil_cli.stages.findings import matching, pick_findings
 from mmil_cli.stages.linear_probe import fit_probe
+from mmil_cli.stages.policies import Method, Missing, Uncertain
 from mmil_cli.stages.probe_task import ProbeFeatures, ProbeTask, embed_task, plan_task
 from mmil_cli.stages.zero_shot import ZeroShot
 
 FILE_NAME = "probe.json"
 DEFAULT_PROMPTS = "chexpert"
-
-
-class Method(StrEnum):
-    """How a finding is read off."""
-
-    LINEAR = "linear"
-    ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import UsageError
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, join, parts_of
-from mmil_cli.stages.findings import Missing, Uncertain, resolve_labels
+from mmil_cli.stages.findings import resolve_labels
 from mmil_cli.stages.linear_probe import Examples
+from mmil_cli.stages.policies import Missing, Uncertain
 from mmil_cli.stages.zero_shot import ZeroShot
 
 TRAIN, VALIDATE = "train", "validate"

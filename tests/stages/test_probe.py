@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from mmil_cli.errors import UsageError
-from mmil_cli.stages.findings import Missing, Uncertain, matching, pick_findings, resolve_labels
+from mmil_cli.stages.findings import matching, pick_findings, resolve_labels
 from mmil_cli.stages.linear_probe import PENALTIES, Examples, fit_probe
-from mmil_cli.stages.probe import Method, ProbeResult, run
+from mmil_cli.stages.policies import Method, Missing, Uncertain
+from mmil_cli.stages.probe import ProbeResult, run
 
 SQUARES = [tiny_studies.label_name(corner) for corner in tiny_studies.CORNERS]
 
