@@ -7,12 +7,12 @@ from pathlib import Path
 from mmil_cli.checkpoint import Checkpoint, load_weights, open_checkpoint
 from mmil_cli.config.load import check, read_tree
 from mmil_cli.config.recipe import ImageSection, Recipe, TextSection
+from mmil_cli.core.build_score import build_score
 from mmil_cli.core.encoders.small_resnet import SmallResNet
-from mmil_cli.core.encoders.text import HuggingFaceText, SmallTransformer
+from mmil_cli.core.encoders.text import HuggingFaceText, SmallTransformer, TextPool
 from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone
 from mmil_cli.core.model import DualEncoder
 from mmil_cli.core.projection import Projection
-from mmil_cli.core.scores import build_score
 from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece, read_tokenizer, read_vocabulary
 from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.inference import Embedder, ImageContract
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, *, device: str = "auto") -> LoadedCheckpoint:
     load_weights(model, checkpoint)
     target = pick_device(device)
     contract = image_contract(recipe.image, stored_side=int(checkpoint.card.image["stored_side"]))
-    embedder = Embedder(model.to(target), tokenizer, contract, target)
+    embedder = Embedder(model.to(target), tokenizer, contract, target, unit=recipe.text.unit)
     return LoadedCheckpoint(embedder=embedder, recipe=recipe, checkpoint=checkpoint)
 
 
@@ -90,16 +90,17 @@ def build_model(recipe: Recipe, *, vocabulary_size: int, text_folder: Path | Non
     image_encoder = build_image_encoder(recipe.image)
     text_encoder = build_text_encoder(recipe.text, vocabulary_size=vocabulary_size, folder=text_folder)
     dim, hidden = recipe.projection.dim, recipe.projection.hidden_dim
+    score = build_score(dim=dim, **recipe.score.model_dump(exclude={"same_group"}))
     return DualEncoder(
         image_encoder=image_encoder,
         image_projection=Projection(image_encoder.output_channels, dim, hidden_dim=hidden),
         text_encoder=text_encoder,
         text_projection=Projection(text_encoder.output_channels, dim, hidden_dim=hidden),
-        score=build_score(
-            recipe.score.expression,
-            temperature=recipe.score.temperature,
-            learn_temperature=recipe.score.learn_temperature,
-        ),
+        score=score,
+        text_pool=TextPool(recipe.text.pool),
+        word_projection=Projection(text_encoder.output_channels, dim, hidden_dim=hidden)
+        if score.reads_words
+        else None,
     )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmil_cli.core.bags import RegionBag, SentenceBag
+from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, join_sentences
 from mmil_cli.core.model import DualEncoder, ImageFeatures
-from mmil_cli.data.batches import number_sentences
+from mmil_cli.data.batches import TextUnit, as_texts, number_sentences
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.fit import Fit, FittedFilm, fit_film
 from mmil_cli.data.tokenizer import SentenceTokenizer
@@ -47,15 +47,23 @@ class Embedder:
         tokenizer: of the text tower.
         contract: how films are prepared.
         device: where the model runs.
+        unit: what the text tower reads as one text.
     """
 
     def __init__(
-        self, model: DualEncoder, tokenizer: SentenceTokenizer, contract: ImageContract, device: torch.device
+        self,
+        model: DualEncoder,
+        tokenizer: SentenceTokenizer,
+        contract: ImageContract,
+        device: torch.device,
+        *,
+        unit: TextUnit = "sentence",
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.contract = contract
         self.device = device
+        self.unit: TextUnit = unit
 
     def fit(self, pixels: np.ndarray) -> FittedFilm:
         """A stored film (uint8 [h, w]) fitted into the model's square."""
@@ -87,22 +95,22 @@ class Embedder:
         return join_features(parts)
 
     @torch.inference_mode()
-    def sentences(self, sentences: Sequence[str]) -> Tensor:
-        """L2-normalised sentence features [U, D]."""
+    def sentences(self, sentences: Sequence[str]) -> Sentences:
+        """Features of some texts, and of their words where the score reads words."""
         self.model.eval()
         parts = []
         for start in range(0, len(sentences), SENTENCES_AT_ONCE):
             tokens, mask = self.tokenizer(sentences[start : start + SENTENCES_AT_ONCE])
-            features = self.model.encode_sentences(
+            encoded = self.model.encode_sentences(
                 torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
             )
-            parts.append(features.cpu())
-        return torch.cat(parts)
+            parts.append(encoded.to(torch.device("cpu")))
+        return join_sentences(parts)
 
     def reports(self, reports: Sequence[Sequence[str]]) -> SentenceBag:
-        """Reports, each a sequence of sentences, as a bag; every distinct sentence is encoded once."""
-        distinct, index = number_sentences(reports)
-        return SentenceBag(features=self.sentences(distinct), index=torch.from_numpy(index))
+        """Reports, each a sequence of sentences, as a bag; every distinct text is encoded once."""
+        distinct, index = number_sentences([as_texts(report, unit=self.unit) for report in reports])
+        return SentenceBag(sentences=self.sentences(distinct), index=torch.from_numpy(index))
 
     @torch.inference_mode()
     def logits(self, regions: RegionBag, reports: SentenceBag) -> Tensor:
@@ -112,11 +120,11 @@ class Embedder:
         return torch.cat(blocks)
 
     @torch.inference_mode()
-    def maps(self, regions: RegionBag, sentences: Tensor) -> Tensor:
-        """Instance scores on the region grid [B, U, rows, columns]; NaN where a region holds no film."""
+    def maps(self, regions: RegionBag, sentences: Sentences) -> Tensor:
+        """The score's map of each text on the grid [B, U, rows, columns]; NaN where there is no film."""
         blocks = []
         for block in self._blocks(regions):
-            scores = self.model.score.instance_scores(block, sentences.to(self.device))
+            scores = self.model.score.region_maps(block, sentences.to(self.device))
             scores = scores.masked_fill(~block.mask.unsqueeze(-1), torch.nan).transpose(1, 2)  # [B, U, N]
             blocks.append(scores.unflatten(2, block.grid).cpu())
         return torch.cat(blocks)

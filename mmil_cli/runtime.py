@@ -40,12 +40,13 @@ def _no_device(name: str) -> UsageError:
 
 
 def has_fast_bfloat16(device: "torch.device") -> bool:
-    """Whether bf16 is faster than fp32 there: any recent GPU, or a CPU with AMX."""
+    """Whether bf16 is faster than fp32 there: any recent GPU, or a CPU with AMX or AVX-512 BF16."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def autocast(device: "torch.device", precision: str) -> "AbstractContextManager[object]":
@@ -54,6 +55,18 @@ def autocast(device: "torch.device", precision: str) -> "AbstractContextManager[
 
     enabled = precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def processor(device: "torch.device") -> str:
+    """The name of what computes, for figures that depend on it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def num_cores() -> int:

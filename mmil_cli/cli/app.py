@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from mmil_cli import __version__
+from mmil_cli.cli.bench import BENCHES
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.ground import ground
 from mmil_cli.cli.phantom import phantom
@@ -19,6 +20,7 @@ from mmil_cli.cli.preprocess import preprocess
 from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
 from mmil_cli.cli.retrieve import retrieve
+from mmil_cli.cli.scores import scores
 from mmil_cli.errors import MmilError
 
 P = ParamSpec("P")
@@ -72,8 +74,17 @@ app = typer.Typer(
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, pretrain, probe, retrieve, ground, phantom, demo):
+for command in (preprocess, pretrain, probe, retrieve, ground, scores, phantom, demo):
     app.command()(_guarded(command))
+
+bench = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Make the figures of mmil's own parts again, on this machine.\n\nExample: `mmil bench mi --quick`",
+)
+for subcommand in BENCHES:
+    bench.command()(_guarded(subcommand))
+app.add_typer(bench, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,6 +1,5 @@
 """`mmil pretrain`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +17,8 @@ def pretrain(
     score: Annotated[
         str | None,
         typer.Option(
-            help="Score between images and reports, such as `lse+nl` or `lse(gamma=10)+nl(gamma=5)`."
+            help="Score between images and reports, such as `lse(gamma=10)+nl(gamma=5)`, or a preset such "
+            "as `gloria`; `mmil scores` lists all."
         ),
     ] = None,
     recipe: Annotated[
@@ -43,9 +43,10 @@ def pretrain(
     """
     from mmil_cli.config.load import load_recipe
 
-    resolved = load_recipe(recipe, overrides=[*(override or []), *_score_override(score, override or [])])
+    _refuse_two_scores(score, override or [])
+    resolved = load_recipe(recipe, score=score, overrides=override or [])
     name = Path(recipe).stem if recipe else "default"
-    folder = out or Path("runs") / f"{name}-{resolved.score.expression.replace(' ', '')}"
+    folder = out or Path("runs") / f"{name}-{(score or resolved.score.expression).replace(' ', '')}"
 
     from mmil_cli.cli.progress import TrainingProgress
     from mmil_cli.stages.pretrain import run
@@ -57,13 +58,10 @@ def pretrain(
     _show(result)
 
 
-def _score_override(score: str | None, overrides: Sequence[str]) -> list[str]:
-    """`--score` as an override, quoted: YAML would read `yes`, `#` and blanks as something else."""
-    if score is None:
-        return []
-    if any(text.partition("=")[0].strip() == "score.expression" for text in overrides):
+def _refuse_two_scores(score: str | None, overrides: Sequence[str]) -> None:
+    given = any(text.partition("=")[0].strip() == "score.expression" for text in overrides)
+    if score is not None and given:
         raise UsageError("--score and --set score.expression say the same thing twice; give one of them")
-    return [f"score.expression={json.dumps(score)}"]
 
 
 def _show(result: "PretrainResult") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mmil_cli.config.presets import PRESETS
 from mmil_cli.config.recipe import Recipe
 from mmil_cli.config.shipped import find_shipped, shipped_files
 from mmil_cli.errors import UsageError, nearest
@@ -14,18 +15,23 @@ from mmil_cli.errors import UsageError, nearest
 Tree = dict[str, Any]
 
 
-def load_recipe(source: str | Path | None, *, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a file or of a shipped name, with `section.key=value` overrides applied in order.
+def load_recipe(
+    source: str | Path | None, *, score: str | None = None, overrides: Sequence[str] = ()
+) -> Recipe:
+    """The recipe of a file or of a shipped name, then a score, then `section.key=value` overrides in order.
 
     Args:
         source: a YAML file, the name of a shipped recipe, or None for the defaults.
+        score: an expression, or a preset, whose keys replace those of the file.
         overrides: such as `optim.lr=3e-4`; the value is read as YAML.
 
     Raises:
         UsageError: naming every problem of the recipe at once.
     """
     path = None if source is None else find_recipe(source)
-    tree = {} if path is None else read_tree(path)
+    tree = with_preset({} if path is None else read_tree(path))
+    if score is not None:
+        tree = _merged(tree, PRESETS[score].tree if score in PRESETS else {"score": {"expression": score}})
     for override in overrides:
         apply_override(tree, override)
     return check(tree, where=str(path or "the recipe"))
@@ -60,6 +66,25 @@ def read_tree(path: Path) -> Tree:
     return tree
 
 
+def with_preset(tree: Tree) -> Tree:
+    """A recipe that names a preset as its expression, with the preset's keys; its own keys win."""
+    score = tree.get("score")
+    name = score.get("expression") if isinstance(score, dict) else None
+    if not isinstance(name, str) or name not in PRESETS:
+        return tree
+    own = {key: value for key, value in score.items() if key != "expression"}  # type: ignore[union-attr]
+    return _merged(PRESETS[name].tree, {**tree, "score": own})
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+    """Sections of two trees, key by key; those above win."""
+    merged = dict(below)
+    for section, keys in above.items():
+        under = merged.get(section)
+        merged[section] = {**under, **keys} if isinstance(under, dict) and isinstance(keys, dict) else keys
+    return merged
+
+
 def apply_override(tree: Tree, override: str) -> None:
     """Sets one `section.key=value` in the tree; the value is typed as YAML types it."""
     name, sign, value = override.partition("=")
@@ -73,6 +98,14 @@ def apply_override(tree: Tree, override: str) -> None:
         section[keys[1]] = _number(yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise UsageError(f"--set {override}: the value is not YAML") from error
+    if name.strip() == "score.expression" and str(section[keys[1]]) in PRESETS:
+        _refuse_preset(section[keys[1]])
+
+
+def _refuse_preset(name: str) -> None:
+    """A preset that sets other keys too must come before --set, not by it."""
+    if PRESETS[name].tree != {"score": {"expression": name}}:
+        raise UsageError(f"{name} is a preset of several keys; give it as --score {name}")
 
 
 def check(tree: Mapping[str, Any], *, where: str) -> Recipe:

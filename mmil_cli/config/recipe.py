@@ -49,6 +49,12 @@ class TextSection(Section):
     """The text tower and its tokenizer."""
 
     encoder: str = Field("small", description="small, or a Hugging Face encoder by name or folder")
+    unit: Literal["sentence", "report"] = Field(
+        "sentence", description="what is one text: each sentence, or the whole report"
+    )
+    pool: Literal["mean", "first"] = Field(
+        "mean", description="what stands for a text: the mean of its tokens, or the first one, [CLS]"
+    )
     width: Positive = Field(192, description="model dimension of small")
     layers: Positive = Field(2, description="transformer blocks of small")
     heads: Positive = Field(4, description="attention heads of small")
@@ -74,11 +80,16 @@ class ProjectionSection(Section):
 class ScoreSection(Section):
     """The score between a bag of regions and a bag of sentences, and its objective."""
 
-    expression: str = Field("lse+nl", description="term + term; `mmil pretrain --score` sets it")
-    temperature: Annotated[float, Field(gt=0)] = Field(
-        0.07, description="initial temperature of each term; it divides"
+    expression: str = Field(
+        "lse+nl", description="term + term, or a preset (`mmil scores`); `mmil pretrain --score` sets it"
     )
-    learn_temperature: bool = Field(True, description="train each term's logit scale, at most 100")
+    critic: str = Field("cosine", description="instance score: cosine, bilinear or mlp(hidden=256)")
+    sentences: str = Field("mean", description="pools sentences: mean, max, lse(gamma=5) or one a step")
+    objective: str = Field("infonce", description="of each term that names none: infonce, dv, sigmoid, ...")
+    temperature: float | str = Field(
+        0.07, description="of each term that names none; it divides; a number, learned(...) or auto"
+    )
+    learn_temperature: bool = Field(True, description="train each logit scale from its number, at most 100")
     same_group: Literal["exclude", "positive"] = Field(
         "exclude",
         description="same-study and same-text pairs: left out, or further positives; never negatives",
@@ -100,12 +111,15 @@ class OptimSection(Section):
     """How long and how fast."""
 
     epochs: Positive = Field(30, description="passes over the training films")
+    optimiser: Literal["adamw", "muon"] = Field(
+        "adamw", description="adamw, or muon for matrices and adamw for the rest"
+    )
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak learning rate")
     text_lr: Annotated[float, Field(gt=0)] | None = Field(
         None, description="peak of the text tower; null for lr"
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
-        0.05, description="AdamW, on weights of two axes or more"
+        0.05, description="decoupled, on weights of two axes or more"
     )
     warmup: Share = Field(
         0.05, description="share of the steps with rising learning rate; then a cosine to 0"

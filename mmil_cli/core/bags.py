@@ -2,7 +2,8 @@
 
 image     B, images of the batch            region    N, cells of the feature map, row by row
 report    R, reports of the batch           slot      M, sentence places of a report, padded
-sentence  U, distinct sentences             dim       D, the joint embedding
+sentence  U, distinct sentences             word      T, tokens of a sentence, padded
+dim       D, the joint embedding
 """
 
 from dataclasses import dataclass, replace
@@ -38,15 +39,63 @@ class RegionBag:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Words:
+    """The words of some sentences, for scores that take words as instances.
+
+    Attributes:
+        features: one vector a word, L2-normalised.
+        mask: True for words, False for padding and for marks of the tokenizer.
+    """
+
+    features: Float[Tensor, "sentence word dim"]
+    mask: Bool[Tensor, "sentence word"]
+
+    def __getitem__(self, sentences: slice | Tensor) -> "Words":
+        """Of some of the sentences."""
+        return Words(features=self.features[sentences], mask=self.mask[sentences])
+
+    def to(self, device: torch.device) -> "Words":
+        """The same words on a device."""
+        return Words(features=self.features.to(device), mask=self.mask.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentences:
+    """Distinct sentences; of a model that reads reports whole, each is a whole report.
+
+    Attributes:
+        features: one vector a sentence, L2-normalised.
+        words: of each sentence, where the score needs them.
+    """
+
+    features: Float[Tensor, "sentence dim"]
+    words: Words | None = None
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+    def __getitem__(self, chosen: slice | Tensor) -> "Sentences":
+        """Some of the sentences."""
+        return Sentences(
+            features=self.features[chosen], words=None if self.words is None else self.words[chosen]
+        )
+
+    def to(self, device: torch.device) -> "Sentences":
+        """The same sentences on a device."""
+        words = None if self.words is None else self.words.to(device)
+        return Sentences(features=self.features.to(device), words=words)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SentenceBag:
     """Reports as bags of sentences, each distinct sentence held once.
 
     Attributes:
-        features: features of the distinct sentences, L2-normalised.
-        index: for each report the rows of `features` that it holds; -1 pads.
+        sentences: the distinct ones.
+        index: for each report the rows of `sentences` that it holds; -1 pads.
     """
 
-    features: Float[Tensor, "sentence dim"]
+    sentences: Sentences
     index: Int[Tensor, "report slot"]
 
     def __getitem__(self, reports: slice | Tensor) -> "SentenceBag":
@@ -55,4 +104,31 @@ class SentenceBag:
 
     def to(self, device: torch.device) -> "SentenceBag":
         """The same bag on a device."""
-        return replace(self, features=self.features.to(device), index=self.index.to(device))
+        return SentenceBag(sentences=self.sentences.to(device), index=self.index.to(device))
+
+
+def one_sentence_reports(sentences: Sentences) -> SentenceBag:
+    """Each sentence as a report of its own."""
+    places = torch.arange(len(sentences), device=sentences.features.device)
+    return SentenceBag(sentences=sentences, index=places.unsqueeze(1))
+
+
+def join_sentences(parts: "list[Sentences]") -> Sentences:
+    """Sentences of several parts as one; words are padded to the longest."""
+    words = [part.words for part in parts if part.words is not None]
+    longest = max((part.features.shape[1] for part in words), default=0)
+    return Sentences(
+        features=torch.cat([part.features for part in parts]),
+        words=Words(
+            features=torch.cat([_padded(part.features, longest) for part in words]),
+            mask=torch.cat([_padded(part.mask, longest) for part in words]),
+        )
+        if words
+        else None,
+    )
+
+
+def _padded(x: Tensor, length: int) -> Tensor:
+    """A tensor [U, T, ...] with its second axis filled up with zeros."""
+    missing = x.new_zeros(x.shape[0], length - x.shape[1], *x.shape[2:])
+    return torch.cat([x, missing], dim=1)

@@ -1,7 +1,8 @@
-"""The grammar of --score: `term + term`, a term being `name` or `name(argument=value, ...)`.
+"""The grammar of --score: `term + term`, a term being an aggregator with arguments, and perhaps an objective.
 
 lse+nl
-lse(gamma=10) + nl(gamma=5)
+lse(gamma=10) + nl(gamma=auto)
+lse(gamma=learned(start=5, high=20)):infonce(image_to_text=0.75)
 """
 
 import re
@@ -11,23 +12,34 @@ from typing import NoReturn
 from mmil_cli.errors import UsageError
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z][\w-]*)|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)|(?P<sign>[+(),=]))"
+    r"\s*(?:(?P<name>[A-Za-z][\w-]*)|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<sign>[+(),=:]))"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TermSpec:
-    """One term of a score expression as it was written.
+class Call:
+    """A name with arguments, as it was written.
 
     Attributes:
-        name: registered name of the aggregator.
-        arguments: what stood in the parentheses.
-        position: where the term starts in the expression, in characters.
+        name: of an aggregator, an objective, a critic, or a way to set a scale.
+        arguments: what stood in the parentheses; a bare name is a word.
+        position: where the name starts in the expression, in characters.
     """
 
     name: str
-    arguments: dict[str, float | str] = field(default_factory=dict)
+    arguments: "dict[str, Value]" = field(default_factory=dict)
     position: int = 0
+
+
+Value = float | str | Call
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermSpec:
+    """One term of a score expression: what pools the instances, and what its scores are trained by."""
+
+    aggregator: Call
+    objective: Call | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,15 @@ def parse(expression: str) -> tuple[TermSpec, ...]:
     return _Parser(expression).expression()
 
 
+def parse_call(expression: str) -> Call:
+    """A single name with arguments, such as `infonce(image_to_text=0.75)`.
+
+    Raises:
+        UsageError: pointing at the character where the expression stops making sense.
+    """
+    return _Parser(expression).single()
+
+
 def point_at(expression: str, position: int, problem: str) -> UsageError:
     """An error that shows the expression with a caret under the place."""
     return UsageError(f"{problem}\n  {expression}\n  {' ' * position}^")
@@ -65,36 +86,49 @@ class _Parser:
         terms = [self._term()]
         while self._accept("+"):
             terms.append(self._term())
-        if self._peek().kind != "end":
-            self._fail("expected '+' or the end of the score")
+        self._end("expected '+' or the end of the score")
         return tuple(terms)
 
+    def single(self) -> Call:
+        call = self._call("expected a name")
+        self._end("expected the end")
+        return call
+
     def _term(self) -> TermSpec:
-        name = self._expect("name", "expected the name of an aggregator, such as lse")
-        arguments: dict[str, float | str] = {}
+        aggregator = self._call("expected the name of an aggregator, such as lse")
+        objective = (
+            self._call("expected the name of an objective, such as infonce") if self._accept(":") else None
+        )
+        return TermSpec(aggregator=aggregator, objective=objective)
+
+    def _call(self, problem: str) -> Call:
+        name = self._expect("name", problem)
+        arguments: dict[str, Value] = {}
         if self._accept("("):
             self._argument(arguments)
             while self._accept(","):
                 self._argument(arguments)
             self._expect(")", "expected ',' or ')'")
-        return TermSpec(name=name.text, arguments=arguments, position=name.position)
+        return Call(name=name.text, arguments=arguments, position=name.position)
 
-    def _argument(self, arguments: dict[str, float | str]) -> None:
+    def _argument(self, arguments: dict[str, Value]) -> None:
         name = self._expect("name", "expected an argument, such as gamma=10")
         if name.text in arguments:
             raise point_at(self.source, name.position, f"argument {name.text!r} is given twice")
         self._expect("=", f"expected '=' after {name.text!r}")
-        value = self._peek()
-        if value.kind not in ("number", "name"):
-            self._fail(f"expected a value for {name.text!r}")
-        self.cursor += 1
-        arguments[name.text] = float(value.text) if value.kind == "number" else value.text
+        number = self._accept("number")
+        if number:
+            arguments[name.text] = float(number.text)
+            return
+        value = self._call(f"expected a value for {name.text!r}")
+        arguments[name.text] = value if value.arguments else value.name
 
     def _tokenise(self) -> list[Token]:
         tokens, position, end = [], 0, len(self.source.rstrip())
         while position < end:
             match = TOKEN.match(self.source, position)
             if match is None:
+                position = end - len(self.source[position:end].lstrip())
                 raise point_at(self.source, position, f"unexpected {self.source[position]!r} in the score")
             kind = match.lastgroup or ""
             text = match.group(kind)
@@ -114,6 +148,10 @@ class _Parser:
 
     def _expect(self, kind: str, problem: str) -> Token:
         return self._accept(kind) or self._fail(problem)
+
+    def _end(self, problem: str) -> None:
+        if self._peek().kind != "end":
+            self._fail(problem)
 
     def _fail(self, problem: str) -> NoReturn:
         raise point_at(self.source, self._peek().position, problem)

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mmil_cli.core.bags import RegionBag
+from mmil_cli.core.bags import RegionBag, Sentences, Words
+from mmil_cli.core.encoders.text import TextPool, pool_tokens, word_mask
 from mmil_cli.core.scores import Score
 
 
@@ -30,9 +31,11 @@ class DualEncoder(nn.Module):
         image_encoder: film [B, 1, H, W] to feature map [B, C, rows, columns]; its `cell_centre` says where
             in its cell a region looks.
         image_projection: C to D, L2-normalised.
-        text_encoder: token ids and mask [U, T] to [U, C'].
-        text_projection: C' to D, L2-normalised.
+        text_encoder: token ids and mask [U, T] to [U, T, C'].
+        text_projection: C' to D, L2-normalised, of sentences.
         score: between the bags.
+        text_pool: what stands for a sentence.
+        word_projection: C' to D, L2-normalised, of words; needed where the score reads words.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class DualEncoder(nn.Module):
         text_encoder: nn.Module,
         text_projection: nn.Module,
         score: Score,
+        text_pool: TextPool = TextPool.MEAN,
+        word_projection: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -51,6 +56,8 @@ class DualEncoder(nn.Module):
         self.text_encoder = text_encoder
         self.text_projection = text_projection
         self.score = score
+        self.text_pool = text_pool
+        self.word_projection = word_projection
 
     def encode_images(
         self, films: Float[Tensor, "image 1 height width"], cover: Float[Tensor, "image 4"]
@@ -78,9 +85,14 @@ class DualEncoder(nn.Module):
 
     def encode_sentences(
         self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
-    ) -> Float[Tensor, "sentence dim"]:
-        """L2-normalised sentence features."""
-        return self.text_projection(self.text_encoder(tokens, mask))
+    ) -> Sentences:
+        """Features of sentences, and of their words if the score reads them."""
+        states = self.text_encoder(tokens, mask)  # [U, T, C']
+        words = None
+        if self.word_projection is not None:
+            words = Words(features=self.word_projection(states), mask=word_mask(mask))
+        pooled = pool_tokens(states, mask, pool=self.text_pool)
+        return Sentences(features=self.text_projection(pooled), words=words)
 
 
 def covered_regions(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from mmil_cli.data.dataset import Row, StudyDataset
 from mmil_cli.data.fit import Fit, fit_film
 from mmil_cli.data.tokenizer import SentenceTokenizer
+
+TextUnit = Literal["sentence", "report"]
+"""What the text encoder reads as one: each sentence, or the report whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +115,19 @@ class Sample:
 
 
 class PairReader(torch.utils.data.Dataset[Sample]):
-    """Reads (step, row) pairs; of too many sentences, some are drawn by seed, step and row."""
+    """Reads (step, row) pairs; of too many sentences, some are drawn by seed, step and row.
 
-    def __init__(self, dataset: StudyDataset, *, size: int, fit: Fit, max_sentences: int, seed: int) -> None:
+    With the unit `report` the sentences of a sample are one text.
+    """
+
+    def __init__(
+        self, dataset: StudyDataset, *, size: int, fit: Fit, max_sentences: int, unit: TextUnit, seed: int
+    ) -> None:
         self.dataset = dataset
         self.size = size
         self.fit: Fit = fit
         self.max_sentences = max_sentences
+        self.unit: TextUnit = unit
         self.seed = seed
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
@@ -129,7 +138,9 @@ class PairReader(torch.utils.data.Dataset[Sample]):
         if len(sentences) > self.max_sentences:
             chosen = np.random.default_rng([self.seed, step, index]).permutation(len(sentences))
             sentences = tuple(sentences[i] for i in sorted(chosen[: self.max_sentences]))
-        return Sample(row=row, pixels=fitted.pixels, cover=fitted.cover, sentences=sentences)
+        return Sample(
+            row=row, pixels=fitted.pixels, cover=fitted.cover, sentences=as_texts(sentences, unit=self.unit)
+        )
 
 
 class Collate:
@@ -151,6 +162,11 @@ class Collate:
             study=number_values([sample.row.study_id for sample in samples]),
             text=number_values([sample.row.text_key for sample in samples]),
         )
+
+
+def as_texts(sentences: Sequence[str], *, unit: TextUnit) -> tuple[str, ...]:
+    """The texts of a report that are encoded: its sentences, or all of them as one."""
+    return (" ".join(sentences),) if unit == "report" and sentences else tuple(sentences)
 
 
 def number_sentences(reports: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:

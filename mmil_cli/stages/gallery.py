@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from mmil_cli.core.bags import SentenceBag
 from mmil_cli.core.model import ImageFeatures
+from mmil_cli.core.sentences import held_sentences
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.inference import Embedder
 from mmil_cli.stages.evaluation import Evaluation, OnProgress
@@ -76,10 +76,8 @@ class ReportScorer:
     def _blocks(self) -> Iterator[SentenceBag]:
         """Some reports at a time, with only the sentences they hold."""
         for index in self.bag.index.split(REPORTS_IN_BLOCK):
-            held, places = torch.unique(index[index >= 0], return_inverse=True)
-            renumbered = torch.full_like(index, -1)
-            renumbered[index >= 0] = places
-            yield SentenceBag(features=self.bag.features[held], index=renumbered)
+            held, renumbered = held_sentences(index)
+            yield SentenceBag(sentences=self.bag.sentences[held], index=renumbered)
 
 
 def score_films(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mmil_cli.build import LoadedCheckpoint, load_checkpoint
-from mmil_cli.core.bags import RegionBag, SentenceBag
+from mmil_cli.core.bags import RegionBag, Sentences, one_sentence_reports
 from mmil_cli.data.maps import grid_to_film, smooth_grid
 from mmil_cli.data.sentences import has_words, is_unicode
 from mmil_cli.errors import UsageError, listing
@@ -221,10 +221,10 @@ def _check_place(image: Path, out: Path) -> None:
 
 @torch.inference_mode()
 def _scores(
-    embedder: Embedder, regions: RegionBag, sentences: torch.Tensor
+    embedder: Embedder, regions: RegionBag, sentences: Sentences
 ) -> tuple[list[float], dict[str, list[float]]]:
     """The logits of one film with each sentence as a report of its own, and the terms' raw scores."""
-    bag = SentenceBag(features=sentences, index=torch.arange(len(sentences)).unsqueeze(1))
+    bag = one_sentence_reports(sentences)
     there = regions.to(embedder.device)
     terms = embedder.model.score.sentence_scores(there, sentences.to(embedder.device))
     return embedder.logits(regions, bag)[0].tolist(), {name: raw[0].tolist() for name, raw in terms.items()}

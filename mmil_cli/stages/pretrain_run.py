@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
 from mmil_cli.build import build_model, image_contract
@@ -24,7 +23,7 @@ from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, make_t
 from mmil_cli.stages.validation import validate
 from mmil_cli.training.log import Entry, RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
-from mmil_cli.training.optim import make_optimiser
+from mmil_cli.training.optim import Optimiser, make_optimiser, matrices_of
 from mmil_cli.training.state import RunIdentity, load_state, save_state
 from mmil_cli.weights import LoadedWeights, load_image_weights
 
@@ -113,7 +112,7 @@ class Run:
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.optimiser = self._optimiser()
         contract = image_contract(recipe.image, stored_side=dataset.info.side)
-        self.embedder = Embedder(self.model, self.tokenizer, contract, self.device)
+        self.embedder = Embedder(self.model, self.tokenizer, contract, self.device, unit=recipe.text.unit)
         self.metrics: dict[str, float] = {}
 
     def go(self) -> PretrainResult:
@@ -223,6 +222,7 @@ class Run:
             size=self.recipe.image.size,
             fit=self.recipe.image.fit,
             max_sentences=data.max_sentences,
+            unit=self.recipe.text.unit,
             seed=run.seed,
         )
         return DataLoader(
@@ -244,15 +244,15 @@ class Run:
             autocast=functools.partial(autocast, self.device, self.recipe.run.precision),
         )
 
-    def _optimiser(self) -> AdamW:
+    def _optimiser(self) -> Optimiser:
         optim, model = self.recipe.optim, self.model
-        others = [model.image_encoder, model.image_projection, model.text_projection, model.score]
+        others = [
+            parameter for name, parameter in model.named_parameters() if not name.startswith("text_encoder.")
+        ]
         return make_optimiser(
-            [
-                ([parameter for module in others for parameter in module.parameters()], optim.lr),
-                (model.text_encoder.parameters(), optim.text_lr or optim.lr),
-            ],
+            [(others, optim.lr), (model.text_encoder.parameters(), optim.text_lr or optim.lr)],
             weight_decay=optim.weight_decay,
+            by_muon=matrices_of(model) if optim.optimiser == "muon" else (),
         )
 
     def _plan(self) -> Plan:

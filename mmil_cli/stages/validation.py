@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from mmil_cli.core.bags import SentenceBag
-from mmil_cli.core.losses.infonce import info_nce
 from mmil_cli.core.losses.pairing import pair_batch
 from mmil_cli.core.model import ImageFeatures
 from mmil_cli.data.batches import number_values
@@ -41,15 +40,13 @@ def _losses(
     text: torch.Tensor,
     batch_size: int,
 ) -> dict[str, float]:
-    losses, chances = [], []
+    score, losses, chances = embedder.model.score, [], []
     for part in torch.arange(len(study)).split(batch_size):
         regions = images.regions[part].to(embedder.device)
         bag = reports[part].to(embedder.device)
         pairing = pair_batch(study[part].to(embedder.device), text[part].to(embedder.device))
-        terms = embedder.model.score(regions, bag).values()
-        losses.append(sum(info_nce(term.logits, pairing).total.item() for term in terms))
-        num_choices = 1 + pairing.negative.sum(dim=1).float()
-        chances.append(len(terms) * num_choices.log().mean().item())
+        losses.append(score.loss(regions, bag, pairing).total.item())
+        chances.append(score.chance_loss(pairing).item())
     return {"loss": float(np.mean(losses)), "chance_loss": float(np.mean(chances))}
 
 

@@ -7,10 +7,9 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from mmil_cli.errors import MmilError
-from mmil_cli.training.optim import learning_rate_factor, set_learning_rate
+from mmil_cli.training.optim import Optimiser, learning_rate_factor, set_learning_rate
 
 
 class OnDevice(Protocol):
@@ -83,7 +82,7 @@ def run_steps(
     batches: Iterable[BatchT],
     *,
     model: nn.Module,
-    optimiser: AdamW,
+    optimiser: Optimiser,
     objective: Objective[BatchT],
     plan: Plan,
     first_step: int,
@@ -125,7 +124,13 @@ def run_steps(
 
 
 def _one_step(
-    batch: BatchT, model: nn.Module, optimiser: AdamW, objective: Objective[BatchT], *, plan: Plan, step: int
+    batch: BatchT,
+    model: nn.Module,
+    optimiser: Optimiser,
+    objective: Objective[BatchT],
+    *,
+    plan: Plan,
+    step: int,
 ) -> tuple[Losses, float]:
     generator = step_generator(plan.seed, step)
     torch.manual_seed(

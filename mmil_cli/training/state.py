@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from mmil_cli import __version__
 from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.files import write_atomic
+from mmil_cli.training.optim import Optimiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ WORDS = {"recipe": "recipe", "dataset_hash": "dataset", "version": "version of m
 
 
 def save_state(
-    path: Path, *, model: nn.Module, optimiser: Optimizer, step: int, identity: RunIdentity
+    path: Path, *, model: nn.Module, optimiser: Optimiser, step: int, identity: RunIdentity
 ) -> None:
     """Writes the state after `step` steps; the older state stays until the new one is whole."""
     state = {
@@ -48,7 +48,7 @@ def save_state(
     write_atomic(path, lambda partial: partial.write_bytes(buffer.getbuffer()))
 
 
-def load_state(path: Path, *, model: nn.Module, optimiser: Optimizer, identity: RunIdentity) -> int:
+def load_state(path: Path, *, model: nn.Module, optimiser: Optimiser, identity: RunIdentity) -> int:
     """Restores a saved state and returns how many steps it has behind it; 0 where there is none.
 
     Raises:

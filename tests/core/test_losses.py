@@ -1,4 +1,4 @@
-"""InfoNCE by closed form, by a slow loop, and with the pairs that say nothing."""
+"""Which pairs count as what, and both directions of InfoNCE by closed form and by a slow loop."""
 
 import math
 
@@ -13,12 +13,12 @@ def pairing_of(study, text=None, **options):
     return pair_batch(torch.tensor(study), torch.tensor(text), **options)
 
 
-def slow_loss(logits, pairing):
+def slow_loss(logits, positive, negative):
     """Straight from the equation, one direction."""
     terms = []
     for b in range(logits.shape[0]):
-        negatives = [logits[b, n].item() for n in range(logits.shape[1]) if pairing.negative[b, n]]
-        positives = [logits[b, p].item() for p in range(logits.shape[1]) if pairing.positive[b, p]]
+        negatives = [logits[b, n].item() for n in range(logits.shape[1]) if negative[b, n]]
+        positives = [logits[b, p].item() for p in range(logits.shape[1]) if positive[b, p]]
         each = [
             -math.log(math.exp(p) / (math.exp(p) + sum(math.exp(n) for n in negatives))) for p in positives
         ]
@@ -34,9 +34,22 @@ def test_equals_the_equation_with_same_study_and_same_text_pairs(same_group):
     logits = 3 * torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     pairing = pairing_of([0, 0, 1, 2, 3, 4], [0, 0, 1, 2, 2, 3], same_group=SameGroup(same_group))
     loss = info_nce(logits, pairing)
-    assert loss.image_to_text.item() == pytest.approx(slow_loss(logits, pairing))
-    assert loss.text_to_image.item() == pytest.approx(slow_loss(logits.T, pairing.transpose()))
+    positive, negative = pairing.positive, pairing.negative
+    assert loss.image_to_text.item() == pytest.approx(slow_loss(logits, positive, negative))
+    assert loss.text_to_image.item() == pytest.approx(slow_loss(logits.T, positive.T, negative.T))
     assert loss.total.item() == pytest.approx((loss.image_to_text.item() + loss.text_to_image.item()) / 2)
+
+
+@pytest.mark.parametrize("same_group", ["exclude", "positive"])
+def test_rows_of_a_pairing_are_those_of_the_whole(same_group):
+    from mmil_cli.core.losses.pairing import SameGroup, pair_batch, pair_rows
+
+    study, text = torch.tensor([0, 0, 1, 2, 3, 4]), torch.tensor([0, 1, 1, 2, 0, 4])
+    whole = pair_batch(study, text, same_group=SameGroup(same_group))
+    for first, last in [(0, 2), (2, 6), (3, 3)]:
+        part = pair_rows(study, text, rows=slice(first, last), same_group=SameGroup(same_group))
+        assert part.positive.equal(whole.positive[first:last])
+        assert part.negative.equal(whole.negative[first:last])
 
 
 def test_without_groups_it_is_cross_entropy_on_the_diagonal():

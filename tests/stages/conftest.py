@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tiny_studies
 import yaml
-from patch_fixtures import patches  # noqa: F401  (a fixture)
+from patch_fixtures import patch_data, patches  # noqa: F401  (fixtures)
 
 TINY_RECIPE = (
     "data.batch_size=28",

@@ -28,32 +28,44 @@ SIDE = 75
 
 
 @dataclass(frozen=True)
-class Patches:
-    """Where everything lies."""
+class PatchData:
+    """Films, the table of phrases and boxes, and the dataset made of them."""
 
     films: Path
     phrases: Path
     dataset: Path
+
+
+@dataclass(frozen=True)
+class Patches(PatchData):
+    """The same with a model."""
+
     run: Path
 
 
 @pytest.fixture(scope="session")
-def patches(tmp_path_factory: pytest.TempPathFactory) -> Patches:
-    """Films, phrase table, dataset, and a trained run."""
-    import torch
-
-    from mmil_cli.config.load import load_recipe
-    from mmil_cli.stages import preprocess, pretrain
+def patch_data(tmp_path_factory: pytest.TempPathFactory) -> PatchData:
+    """Films, phrase table and dataset."""
+    from mmil_cli.stages import preprocess
 
     root = tmp_path_factory.mktemp("patches")
     (root / "films").mkdir()
     table, phrases = tiny_patches.write(root / "films")
-    made = Patches(
-        films=root / "films", phrases=phrases, dataset=root / "dataset", run=root / "runs" / "tiny"
-    )
-    preprocess.run(table, made.dataset, side=SIDE)
+    preprocess.run(table, root / "dataset", side=SIDE)
+    return PatchData(films=root / "films", phrases=phrases, dataset=root / "dataset")
+
+
+@pytest.fixture(scope="session")
+def patches(patch_data: PatchData, tmp_path_factory: pytest.TempPathFactory) -> Patches:
+    """The same and a trained run."""
+    import torch
+
+    from mmil_cli.config.load import load_recipe
+    from mmil_cli.stages import pretrain
+
+    run = tmp_path_factory.mktemp("runs") / "tiny"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    pretrain.run(made.dataset, made.run, recipe=load_recipe(None, overrides=RECIPE), device="cpu")
+    pretrain.run(patch_data.dataset, run, recipe=load_recipe(None, overrides=RECIPE), device="cpu")
     torch.set_num_threads(threads)
-    return made
+    return Patches(**vars(patch_data), run=run)

@@ -118,6 +118,8 @@ KNOBS = [
     "image.size=48",
     "image.mean=0.4",
     "image.std=0.5",
+    "text.unit=report",
+    "text.pool=first",
     "text.width=12",
     "text.layers=2",
     "text.heads=1",
@@ -128,7 +130,11 @@ KNOBS = [
     "projection.hidden_dim=5",
     "score.expression=max",
     "score.expression=lse(gamma=3)+nl",
+    "score.critic=bilinear",
+    "score.sentences=max",
+    "score.objective=sigmoid",
     "score.temperature=0.3",
+    "score.temperature=auto",
     "score.learn_temperature=false",
     "score.same_group=positive",
     "augment.rotate=30",
@@ -138,6 +144,7 @@ KNOBS = [
     "augment.contrast=0.7",
     "augment.erase=0.5",
     "optim.epochs=2",
+    "optim.optimiser=muon",
     "optim.lr=0.01",
     "optim.text_lr=0.01",
     "optim.weight_decay=0.5",
@@ -279,7 +286,7 @@ def test_hugging_face_text_encoder_from_a_folder(tiny_dataset, tmp_path):
     )
     pretrain(tiny_dataset, tmp_path / "run", f"text.encoder={tmp_path / 'bert'}")
     loaded = load_checkpoint(tmp_path / "run")
-    assert loaded.embedder.sentences(["a bright square on the left"]).shape == (1, 8)
+    assert loaded.embedder.sentences(["a bright square on the left"]).features.shape == (1, 8)
 
 
 def test_a_text_encoder_that_cannot_be_had_says_the_local_way(tiny_dataset, tmp_path, monkeypatch):

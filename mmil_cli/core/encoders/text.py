@@ -1,6 +1,7 @@
-"""Text encoders: one vector for each sentence."""
+"""Text encoders: one vector for each token, and the pools that make one of a sentence."""
 
 from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,8 +9,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
+class TextPool(StrEnum):
+    """What stands for a sentence: the mean of its real tokens, or its first token ([CLS])."""
+
+    MEAN = "mean"
+    FIRST = "first"
+
+
 class SmallTransformer(nn.Module):
-    """A pre-norm transformer from scratch over WordPiece tokens, averaged over the real ones.
+    """A pre-norm transformer from scratch over WordPiece tokens.
 
     Args:
         vocabulary_size: number of token ids.
@@ -45,17 +53,16 @@ class SmallTransformer(nn.Module):
 
     def forward(
         self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
-    ) -> Float[Tensor, "sentence channel"]:
-        """Mean of the last layer over the tokens that are real (mask True); padding changes nothing."""
+    ) -> Float[Tensor, "sentence token channel"]:
+        """The last layer at every token; padding (mask False) changes nothing at real ones."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.dropout(self.tokens(tokens) + self.positions(places))  # [U, T, C]
+        x = self.dropout(self.tokens(tokens) + self.positions(places))
         with attention_of(x.device):
-            x = self.norm(self.blocks(x, src_key_padding_mask=~mask))
-        return masked_mean(x, mask)
+            return self.norm(self.blocks(x, src_key_padding_mask=~mask))
 
 
 class HuggingFaceText(nn.Module):
-    """A Hugging Face encoder, averaged over the real tokens.
+    """A Hugging Face encoder.
 
     Args:
         network: a model whose output has `last_hidden_state`.
@@ -68,10 +75,9 @@ class HuggingFaceText(nn.Module):
 
     def forward(
         self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
-    ) -> Float[Tensor, "sentence channel"]:
-        """Mean of the last hidden state over the real tokens."""
-        hidden = self.network(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-        return masked_mean(hidden, mask)
+    ) -> Float[Tensor, "sentence token channel"]:
+        """The last hidden state at every token."""
+        return self.network(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
 
 
 def attention_of(device: torch.device) -> AbstractContextManager[None]:
@@ -88,3 +94,18 @@ def masked_mean(
     """Mean over real tokens; 0 for a sentence without any."""
     weights = mask.unsqueeze(-1).to(x.dtype)
     return (x * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def pool_tokens(
+    x: Float[Tensor, "sentence token channel"], mask: Bool[Tensor, "sentence token"], *, pool: TextPool
+) -> Float[Tensor, "sentence channel"]:
+    """One vector a sentence."""
+    return x[:, 0] if pool is TextPool.FIRST else masked_mean(x, mask)
+
+
+def word_mask(mask: Bool[Tensor, "sentence token"]) -> Bool[Tensor, "sentence token"]:
+    """True for real tokens but the first and the last, which are marks ([CLS] and [SEP]) and no words."""
+    last = torch.zeros_like(mask).scatter_(1, (mask.sum(dim=1, keepdim=True) - 1).clamp(min=0), True)
+    words = mask & ~last
+    words[:, 0] = False
+    return words
