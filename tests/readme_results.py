@@ -1,36 +1,155 @@
-"""The results table of the README, made from the stored result file.
+"""The tables of the README, made from the stored result files and from the registries.
 
-After a new run of the demo, from the repository root:
+After new runs, from the repository root:
 
-    mmil demo && cp demo/summary.json tests/results/demo.json && python tests/readme_results.py
+    mmil demo && cp demo/summary.json tests/results/demo.json
+    mmil bench scores --out tests/results
+    mmil bench mi --out tests/results
+    python tests/readme_results.py
 """
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+SHOWN_BATCH = 64  # of the estimators of mutual information
 
 
-def table(rows: list[dict]) -> str:
-    """The summary of the demo in Markdown."""
-    lines = ["| task | metric | measured | to beat | above |", "|---|---|---|---|---|"]
-    for row in rows:
-        value = row["value"]
-        measured = f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
-        floor = f"{row['floor_name']} {row['floor']:.2f}"
-        above = "yes" if row["is_above"] else "no"
-        lines.append(f"| {row['task']} | {row['metric']} | {measured} | {floor} | {above} |")
-    return "\n".join(lines) + "\n"
+def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table; bars within cells are escaped."""
+    columns = list(columns)
+    lines = [columns, ["---"] * len(columns), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def interval(value: dict) -> str:
+    return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def demo(rows: list[dict]) -> str:
+    """The summary of the demo."""
+    return markdown(
+        ["task", "metric", "measured", "to beat", "above"],
+        [
+            [
+                row["task"],
+                row["metric"],
+                interval(row["value"]),
+                f"{row['floor_name']} {row['floor']:.2f}",
+                "yes" if row["is_above"] else "no",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def bench_scores(record: dict) -> str:
+    """Ratios of time and memory."""
+    return markdown(
+        ["forward and backward", "shape", "time / plain [range]", "wanted", "memory / plain", "wanted"],
+        [
+            [
+                row["name"],
+                row["shape"],
+                f"{row['measured']['time_ratio']:.2f} "
+                f"[{row['measured']['time_low']:.2f}, {row['measured']['time_high']:.2f}]",
+                f"{row['most_time']:.2f}",
+                f"{row['memory_ratio']:.2f}",
+                "" if row["most_memory"] is None else f"{row['most_memory']:.2f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
+def bench_mi(record: dict) -> str:
+    """Estimates in nats beside the truth, by objective."""
+    rows = [row for row in record["pairs"] if row["batch"] == SHOWN_BATCH]
+    objectives = list(dict.fromkeys(row["objective"] for row in rows))
+    truths = list(dict.fromkeys(row["truth"] for row in rows))
+    cell = {
+        (row["truth"], row["objective"]): f"{row['estimate']['value']:.2f} ± {row['deviation']:.2f}"
+        for row in rows
+    }
+    return markdown(
+        ["true", *objectives],
+        [[f"{truth:.1f}", *(cell[truth, name] for name in objectives)] for truth in truths],
+    )
+
+
+def bench_mi_sums(record: dict) -> str:
+    """The sum of local information beside the global one, estimated by Donsker-Varadhan."""
+    rows = [row for row in record["studies"] if row["objective"] == "dv"]
+    return markdown(
+        ["generated studies", "sum of local, true", "global, true", "global - sum, true", "estimated"],
+        [
+            [
+                row["source"],
+                f"{row['truth']['sum_of_local']:.2f}",
+                f"{row['truth']['global_information']:.2f}",
+                f"{row['truth']['global_information'] - row['truth']['sum_of_local']:.2f}",
+                interval(row["gap"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def parts(group: int) -> str:
+    """One registry as `mmil scores` lists it."""
+    from mmil_cli.stages.parts import list_parts
+
+    rows = [
+        [f"`{part.name}{_arguments(part.arguments)}`", f"`{part.equation}`", part.kind, part.source]
+        for part in list_parts()[group].parts
+    ]
+    if not any(row[2] for row in rows):
+        return markdown(["name", "equation", "source"], [[row[0], row[1], row[3]] for row in rows])
+    return markdown(["name", "g(X, y)", "level", "source"], rows)
+
+
+def presets() -> str:
+    """The presets."""
+    from mmil_cli.stages.parts import list_parts
+
+    return markdown(
+        ["preset", "method", "source"],
+        [[f"`{part.name}`", part.about, part.source] for part in list_parts()[-1].parts],
+    )
+
+
+def _arguments(arguments: tuple[str, ...]) -> str:
+    return f"({', '.join(arguments)})" if arguments else ""
+
+
+FROM_FILE: dict[str, Callable] = {
+    "demo": demo,
+    "bench_scores": bench_scores,
+    "bench_mi": bench_mi,
+    "bench_mi_sums": bench_mi_sums,
+}
+FROM_REGISTRY: dict[str, Callable[[], str]] = {
+    "aggregators": lambda: parts(0),
+    "objectives": lambda: parts(3),
+    "presets": presets,
+}
+
+
+def table(name: str) -> str:
+    """The table that a block of the README names: `kind:file` under tests/results, or a registry."""
+    kind, _, file = name.partition(":")
+    if kind in FROM_REGISTRY:
+        return FROM_REGISTRY[kind]()
+    return FROM_FILE[kind](json.loads((ROOT / "tests" / "results" / file).read_text()))
 
 
 def with_results(text: str) -> str:
-    """The README with every results block made anew from the file it names."""
-    return BLOCK.sub(
-        lambda match: match[1] + table(json.loads((ROOT / match[2]).read_text())) + match[3], text
-    )
+    """The README with every table made anew."""
+    return BLOCK.sub(lambda match: match[1] + table(match[2]) + match[3], text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The README keeps its word: its numbers are the stored ones, its commands run, its links lead somewhere."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,14 +64,27 @@ def test_every_command_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
 
 
-def test_every_score_of_the_table_is_registered_and_none_is_left_out():
+CONTRACT = """
+def pytest_configure():
     from mmil_cli.core.aggregators import AGGREGATORS
-    from mmil_cli.core.scores import build_score
+    from median import Median
 
-    table = README.read_text().split("## The score")[1].split("## Recipes")[0]
-    named = re.findall(
-        r"`([a-z-]+(?:\([^)]*\))?)`", "\n".join(line for line in table.splitlines() if line.startswith("| `"))
-    )
-    assert {name.split("(")[0] for name in named} == set(AGGREGATORS)
-    for name in named:
-        build_score(name)
+    AGGREGATORS["median"] = Median
+"""
+
+
+def test_the_aggregator_of_the_readme_passes_the_contract_by_being_registered(tmp_path):
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "median.py").write_text(block)
+    (tmp_path / "register.py").write_text(CONTRACT)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/core/test_aggregators.py", "-k", "median and not slow_truth", "-q", "-n0",
+         "-p", "register", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-3000:]
+    passed = int(re.search(r"(\d+) passed", result.stdout)[1])
+    assert passed >= 20

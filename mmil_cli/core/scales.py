@@ -124,14 +124,20 @@ class Scale(nn.Module):
                 high = (low + high) / 2
 
 
-def effective_number(
-    weights: Float[Tensor, "image region sentence"], mask: Tensor | None = None
-) -> Float[Tensor, ""]:
-    """e^H of weights over regions, averaged over images that have any and over sentences; 1 to N."""
-    entropy = torch.special.entr(weights).sum(dim=1)  # [B, U]
-    if mask is not None:
-        entropy = entropy[mask.any(dim=1)]
+def effective_number(weights: Float[Tensor, "image region sentence"]) -> Float[Tensor, ""]:
+    """e^H of weights over regions, averaged over pairs of an image and a sentence; 1 to N.
+
+    Pairs without weights, of an image without regions or a sentence without words, do not count; without any
+    pair it is 1.
+    """
+    entropy = torch.special.entr(weights).sum(dim=1)[weights.sum(dim=1) > 0]
     return entropy.exp().mean() if entropy.numel() else torch.ones((), device=weights.device)
+
+
+def read_scales(part: nn.Module) -> dict[str, Float[Tensor, ""]]:
+    """The value of every scale of a part, by its name there."""
+    scales = {name: module for name, module in part.named_modules() if isinstance(module, Scale)}
+    return {name.replace(".", "_"): scale() for name, scale in scales.items()}
 
 
 def read_setting(

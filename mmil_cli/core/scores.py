@@ -13,6 +13,7 @@ from mmil_cli.core.critics.critic import Critic
 from mmil_cli.core.losses.objective import Loss
 from mmil_cli.core.losses.pairing import Pairing
 from mmil_cli.core.memory import chunk_numbers
+from mmil_cli.core.scales import read_scales
 from mmil_cli.core.sentences import SentenceAggregator
 from mmil_cli.core.terms import Term, TermScores
 
@@ -87,6 +88,8 @@ class Score(nn.Module):
             total = total + term.weight * found.total
             parts |= {f"{name}/{part}": value for part, value in found.parts.items()}
             parts |= {f"{name}/{what}": value for what, value in self._readings(term, instances).items()}
+        of_sentences = read_scales(self.sentence_aggregator)
+        parts |= {f"sentences/{what}": value.detach() for what, value in of_sentences.items()}
         return Loss(total=total, parts=parts)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmil_cli.core.aggregators.aggregator import Aggregator
 from mmil_cli.core.aggregators.instances import Instances
-from mmil_cli.core.scales import TARGET_REGIONS, Mode, Scale, Setting, effective_number
+from mmil_cli.core.scales import TARGET_REGIONS, Mode, Scale, Setting, effective_number, read_scales
 from mmil_cli.errors import UsageError
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 10.0  # CLIP clamps its logit scale at 100
@@ -48,7 +48,7 @@ class Term(nn.Module):
         for scale in self.aggregator.modules():
             if isinstance(scale, Scale) and scale.mode is Mode.AUTO:
                 scale.calibrate(
-                    lambda: effective_number(self.aggregator.weights(instances), instances.mask),
+                    lambda: effective_number(self.aggregator.weights(instances)),
                     target=scale.setting.target or TARGET_REGIONS,
                 )
 
@@ -62,13 +62,12 @@ class Term(nn.Module):
 
     def readings(self, instances: Instances) -> dict[str, Tensor]:
         """For the log: every scale, and the effective number of regions e^H of the aggregator's weights."""
-        scales = {
-            name.replace(".", "_"): scale()
-            for name, scale in self.aggregator.named_modules()
-            if isinstance(scale, Scale)
+        spread = effective_number(self.aggregator.weights(instances))
+        return {
+            "logit_scale": self.logit_scale,
+            **read_scales(self.aggregator),
+            "effective_regions": spread,
         }
-        spread = effective_number(self.aggregator.weights(instances), instances.mask)
-        return {"logit_scale": self.logit_scale, **scales, "effective_regions": spread}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,7 @@ def test_gradients_of_all_pairs_are_those_of_pairs_one_by_one(critic):
 @pytest.mark.parametrize("keeps", [True, False])
 @pytest.mark.parametrize("numbers", [1, 4 * 5 * (8 + 5) + 1, 10**6])
 def test_chunks_of_the_mlp_change_neither_scores_nor_gradients(monkeypatch, keeps, numbers):
-    """Whether what the backward pass needs is kept or computed again, chunks of one, of four, of all regions."""
+    """Whether what the backward pass needs is kept or made again; in chunks of one, four and all regions."""
     from mmil_cli.core.critics import pairs
 
     critic = make_critic("mlp")

@@ -175,15 +175,15 @@ def test_effective_numbers_have_closed_forms():
         assert effective_number(weights).item() == pytest.approx(number)
 
 
-def test_images_without_regions_do_not_count_as_peaked():
+def test_images_without_regions_and_sentences_without_words_do_not_count_as_peaked():
     from mmil_cli.core.scales import effective_number
 
     weights = torch.full((2, 4, 3), 0.25, dtype=torch.float64)
     weights[1] = 0
-    mask = torch.tensor([[True] * 4, [False] * 4])
-    assert effective_number(weights, mask).item() == pytest.approx(4)
-    assert effective_number(weights[1:], mask[1:]).item() == 1
-    assert effective_number(weights[:, :, :0], mask).item() == 1
+    weights[:, :, 2] = 0
+    assert effective_number(weights).item() == pytest.approx(4)
+    assert effective_number(weights[1:]).item() == 1
+    assert effective_number(weights[:, :, :0]).item() == 1
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,8 @@ def test_terms_that_are_streamed_and_terms_that_are_not_keep_their_order():
 
 def test_the_loss_is_the_weighted_sum_of_the_objectives_and_names_its_parts():
     regions, reports = make_bags(num_images=3)
-    score = build("lse(weight=0.5):hinge(margin=1)+max:sigmoid+mean(temperature=0.3)", objective="dv")
+    expression = "lse(weight=0.5):hinge(margin=1)+max:sigmoid+mean(temperature=0.3)"
+    score = build(expression, objective="dv", sentences="lse(gamma=3)")
     loss, terms, expected = score.loss(regions, reports, pairing()), score(regions, reports), 0
     for name, weight in (("lse", 0.5), ("max", 1.0), ("mean", 1.0)):
         own = score.terms[name].objective(terms[name].logits, pairing())
@@ -174,6 +175,7 @@ def test_the_loss_is_the_weighted_sum_of_the_objectives_and_names_its_parts():
     assert {part for part in loss.parts if part.startswith("max/")} == {
         f"max/{part}" for part in ("positives", "negatives", "bias", *always)
     }
+    assert loss.parts["sentences/gamma"].item() == 3
     assert all(not value.requires_grad and value.numel() == 1 for value in loss.parts.values())
 
 

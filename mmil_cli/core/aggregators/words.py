@@ -66,8 +66,9 @@ class WordAttention(WordAggregator):
 
     a_w = softmax_n( gamma * softmax_w h(x_n, w) ), the inner softmax over the words of the sentence.
 
-    The local score of GLoRIA (Huang et al. 2021, as its public code has it: gamma 4, gamma_words 5). It is
-    not divided by gamma_words, nor by the number of words, so it is not bounded and long texts score higher.
+    The local score of GLoRIA (Huang et al. 2021, as its public code has it: gamma 4, gamma_words 5), with
+    unit vectors where that code attends with features as they are, and tokens for words [ours]. It is not
+    divided by gamma_words, nor by the number of words, so it is not bounded and long texts score higher.
 
     Args:
         gamma: sharpness over regions, >= 0.
