@@ -1,5 +1,6 @@
 """What pretraining minimises: each term's objective between the films and the reports of a batch."""
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -60,4 +61,8 @@ class ContrastiveObjective:
             SentenceBag(sentences=sentences, index=index),
             pair_batch(batch.study, batch.text, same_group=self.same_group),
         )
-        return Losses(total=loss.total, parts=loss.parts)
+        return Losses(
+            total=loss.total,
+            parts=loss.parts,
+            readings=functools.partial(score.readings, images.regions.detach(), sentences.detach()),
+        )

@@ -78,8 +78,8 @@ def test_the_aggregator_of_the_readme_passes_the_contract_by_being_registered(tm
     (tmp_path / "median.py").write_text(block)
     (tmp_path / "register.py").write_text(CONTRACT)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/core/test_aggregators.py", "-k", "median and not slow_truth", "-q", "-n0",
-         "-p", "register", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "tests/core/test_aggregators.py", "-k", "median and not slow_truth",
+         "-q", "-n0", "-p", "register", "-p", "no:cacheprovider"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

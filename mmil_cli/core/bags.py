@@ -37,6 +37,10 @@ class RegionBag:
         """The same bag on a device."""
         return replace(self, features=self.features.to(device), mask=self.mask.to(device))
 
+    def detach(self) -> "RegionBag":
+        """The same bag without its history."""
+        return replace(self, features=self.features.detach())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
@@ -84,6 +88,11 @@ class Sentences:
         """The same sentences on a device."""
         words = None if self.words is None else self.words.to(device)
         return Sentences(features=self.features.to(device), words=words)
+
+    def detach(self) -> "Sentences":
+        """The same sentences without their history."""
+        words = self.words and replace(self.words, features=self.words.features.detach())
+        return Sentences(features=self.features.detach(), words=words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,10 +74,8 @@ class Score(nn.Module):
 
         While training, scales set to `auto` take a step of calibration first.
         """
-        instances = self._sample(regions, reports.sentences)
         if self.training:
-            for _, term in self._terms():
-                term.calibrate(instances)
+            self._calibrate(regions, reports.sentences)
         scores = self(regions, reports)
         total = torch.zeros((), device=reports.index.device)
         parts: dict[str, Tensor] = {}
@@ -87,10 +85,19 @@ class Score(nn.Module):
             found = term.objective(term.logit_scale * scores[name].scores, pairing)
             total = total + term.weight * found.total
             parts |= {f"{name}/{part}": value for part, value in found.parts.items()}
-            parts |= {f"{name}/{what}": value for what, value in self._readings(term, instances).items()}
-        of_sentences = read_scales(self.sentence_aggregator)
-        parts |= {f"sentences/{what}": value.detach() for what, value in of_sentences.items()}
         return Loss(total=total, parts=parts)
+
+    @torch.no_grad()
+    def readings(self, regions: RegionBag, sentences: Sentences) -> dict[str, Tensor]:
+        """For the log: every scale and each term's effective number of regions, on a part of a batch."""
+        instances = self._sample(regions, sentences)
+        found = {
+            f"{name}/{what}": value
+            for name, term in self._terms()
+            for what, value in term.readings(instances).items()
+        }
+        of_sentences = read_scales(self.sentence_aggregator)
+        return found | {f"sentences/{what}": value for what, value in of_sentences.items()}
 
     @torch.no_grad()
     def chance_loss(self, pairing: Pairing) -> Float[Tensor, ""]:
@@ -205,8 +212,12 @@ class Score(nn.Module):
         return self._instances(regions[::stride], sentences[::step][:SENTENCES_READ])
 
     @torch.no_grad()
-    def _readings(self, term: Term, instances: Instances) -> dict[str, Tensor]:
-        return term.readings(instances)
+    def _calibrate(self, regions: RegionBag, sentences: Sentences) -> None:
+        terms = [term for _, term in self._terms() if term.calibrates]
+        if terms:
+            instances = self._sample(regions, sentences)
+            for term in terms:
+                term.calibrate(instances)
 
     def _streams(self, term: Term) -> bool:
         return self.critic.is_product and term.aggregator.streams

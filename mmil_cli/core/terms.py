@@ -43,14 +43,19 @@ class Term(nn.Module):
         """What a score is multiplied by before the objective: 1 / temperature, at most 100."""
         return self.scale()
 
+    @property
+    def calibrates(self) -> list[Scale]:
+        """The scales of the aggregator that are `auto`."""
+        scales = [module for module in self.aggregator.modules() if isinstance(module, Scale)]
+        return [scale for scale in scales if scale.mode is Mode.AUTO]
+
     def calibrate(self, instances: Instances) -> None:
         """A step of calibration of every scale of the aggregator that is `auto`."""
-        for scale in self.aggregator.modules():
-            if isinstance(scale, Scale) and scale.mode is Mode.AUTO:
-                scale.calibrate(
-                    lambda: effective_number(self.aggregator.weights(instances)),
-                    target=scale.setting.target or TARGET_REGIONS,
-                )
+        for scale in self.calibrates:
+            scale.calibrate(
+                lambda: effective_number(self.aggregator.weights(instances)),
+                target=scale.setting.target or TARGET_REGIONS,
+            )
 
     def calibrate_temperature(self, scores: Float[Tensor, "image report"]) -> None:
         """A step of calibration of the temperature, if it is `auto`."""

@@ -179,6 +179,7 @@ class Run:
             epoch=round(epoch, 3),
             loss=report.loss,
             **report.parts,
+            **report.readings(),
             learning_rate=report.learning_rate,
             grad_norm=report.grad_norm,
             films_per_second=round(films_per_second, 1),

@@ -1,5 +1,6 @@
 """The loop: steps of an objective over batches, with exact resume and no knowledge of the model."""
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,10 +30,12 @@ class Losses:
     Attributes:
         total: the scalar to minimise.
         parts: named numbers for the log, detached.
+        readings: what else the log wants, computed only in steps that are logged.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
+    readings: Callable[[], dict[str, Tensor]] = dict
 
 
 Objective = Callable[[BatchT, torch.Generator], Losses]
@@ -46,6 +49,7 @@ class StepReport:
         step: steps done so far, this one included.
         loss: total loss.
         parts: the named parts of the objective.
+        readings: its readings, for who logs this step.
         learning_rate: of the first group.
         grad_norm: before clipping.
         seconds: wall time of the step, waiting included.
@@ -55,6 +59,7 @@ class StepReport:
     step: int
     loss: float
     parts: dict[str, float]
+    readings: Callable[[], dict[str, float]]
     learning_rate: float
     grad_norm: float
     seconds: float
@@ -113,7 +118,8 @@ def run_steps(
             StepReport(
                 step=step + 1,
                 loss=losses.total.item(),
-                parts={name: value.item() for name, value in losses.parts.items()},
+                parts=_numbers(losses.parts),
+                readings=functools.partial(_read, losses),
                 learning_rate=optimiser.param_groups[0]["lr"],
                 grad_norm=grad_norm,
                 seconds=finished - started,
@@ -144,6 +150,14 @@ def _one_step(
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), limit, error_if_nonfinite=False)
     optimiser.step()
     return losses, grad_norm.item()
+
+
+def _read(losses: Losses) -> dict[str, float]:
+    return _numbers(losses.readings())
+
+
+def _numbers(values: dict[str, Tensor]) -> dict[str, float]:
+    return {name: value.item() for name, value in values.items()}
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

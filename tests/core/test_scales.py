@@ -35,11 +35,9 @@ def batch(*, seed=0, spread=1.0):
 
 
 def read(score, **options):
-    """The parts of the loss of a batch, in evaluation."""
-    was_training = score.training
-    parts = score.eval().loss(*batch(**options)).parts
-    score.train(was_training)
-    return {name: value.item() for name, value in parts.items()}
+    """The readings of a batch."""
+    regions, reports, _ = batch(**options)
+    return {name: value.item() for name, value in score.readings(regions, reports.sentences).items()}
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 5.0, 1e6])

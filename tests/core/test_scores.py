@@ -168,22 +168,33 @@ def test_the_loss_is_the_weighted_sum_of_the_objectives_and_names_its_parts():
         for part, value in own.parts.items():
             close(loss.parts[f"{name}/{part}"], value)
     close(loss.total, expected)
-    always = {"logit_scale", "effective_regions"}
-    assert {part for part in loss.parts if part.startswith("lse/")} == {
-        f"lse/{part}" for part in ("image_to_text", "text_to_image", "gamma", *always)
+    assert set(loss.parts) == {
+        f"{name}/{part}"
+        for name, parts in (
+            ("lse", ("image_to_text", "text_to_image")),
+            ("max", ("positives", "negatives", "bias")),
+            ("mean", ("positives", "negatives")),
+        )
+        for part in parts
     }
-    assert {part for part in loss.parts if part.startswith("max/")} == {
-        f"max/{part}" for part in ("positives", "negatives", "bias", *always)
-    }
-    assert loss.parts["sentences/gamma"].item() == 3
     assert all(not value.requires_grad and value.numel() == 1 for value in loss.parts.values())
+
+
+def test_readings_are_every_scale_and_each_terms_effective_number_of_regions():
+    regions, reports = make_bags(num_images=3)
+    score = build("lse+max+mean(temperature=0.3)", sentences="lse(gamma=3)")
+    found = score.readings(regions, reports.sentences)
+    always = {f"{name}/{what}" for name in score.terms for what in ("logit_scale", "effective_regions")}
+    assert set(found) == {"lse/gamma", "sentences/gamma", *always}
+    assert found["sentences/gamma"].item() == 3
+    assert all(not value.requires_grad and value.numel() == 1 for value in found.values())
 
 
 @pytest.mark.parametrize("critic", ["cosine", SMALL_MLP])
 def test_readings_lie_within_one_and_the_number_of_regions(name, critic):
     mask = torch.arange(9) < torch.tensor([[9], [4], [0]])
     regions, reports = make_bags(num_images=3, mask=mask)
-    found = build(name, critic=critic).loss(regions, reports, pairing()).parts[f"{name}/effective_regions"]
+    found = build(name, critic=critic).readings(regions, reports.sentences)[f"{name}/effective_regions"]
     assert 1 - 1e-9 <= found <= 9 + 1e-9
     if name in ("mean", "pooled", "self-attention"):
         assert found.item() == pytest.approx((9 + 4) / 2)
@@ -195,11 +206,11 @@ def test_a_sample_of_a_large_batch_is_read(monkeypatch):
 
     regions, reports = make_bags(tuple((place,) for place in range(40)), num_images=40, num_sentences=40)
     score = build("mean")
-    whole = score.loss(regions, reports, pairing(40)).parts["mean/effective_regions"]
+    whole = score.readings(regions, reports.sentences)["mean/effective_regions"]
     monkeypatch.setattr(scores, "NUMBERS_READ", 9 * 16 * 5)
     sample = score._sample(regions, reports.sentences)
     assert sample.scores.shape == (5, 9, 16)
-    close(score.loss(regions, reports, pairing(40)).parts["mean/effective_regions"], whole)
+    close(score.readings(regions, reports.sentences)["mean/effective_regions"], whole)
 
 
 def test_the_chance_loss_is_that_of_a_model_that_knows_nothing():
