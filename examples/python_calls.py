@@ -63,7 +63,7 @@ def use_checkpoint(checkpoint: Path, data: Path) -> None:
     print("features for a probe [B, C]:", tuple(films.pooled.shape))
 
     sentences = embedder.sentences(SENTENCES)
-    print("sentences [U, D]:", tuple(sentences.shape))
+    print("sentences [U, D]:", tuple(sentences.features.shape))
 
     reports = embedder.reports([[sentence] for sentence in SENTENCES])
     logits = embedder.logits(films.regions, reports)

@@ -63,7 +63,7 @@ def patches(patch_data: PatchData, tmp_path_factory: pytest.TempPathFactory) -> 
     from mmil_cli.config.load import load_recipe
     from mmil_cli.stages import pretrain
 
-    run = tmp_path_factory.mktemp("runs") / "tiny"
+    run = tmp_path_factory.mktemp("models") / "runs" / "tiny"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pretrain.run(patch_data.dataset, run, recipe=load_recipe(None, overrides=RECIPE), device="cpu")

@@ -74,7 +74,7 @@ def test_zero_shot_is_the_difference_of_the_models_own_logits(
     scores = ZeroShot(embedder, single).scores(films.regions)
     np.testing.assert_allclose(scores[:, 0], logits[:, 0] - logits[:, 1], rtol=1e-4, atol=1e-4)
     ensemble = ZeroShot(embedder, one)
-    torch.testing.assert_close(ensemble.reports.features.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(ensemble.reports.sentences.features.norm(dim=1), torch.ones(2))
     assert not np.allclose(ensemble.scores(films.regions), scores)
 
 
