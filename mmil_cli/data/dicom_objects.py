@@ -6,16 +6,18 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from mmil_cli.data.checks import read_head
 from mmil_cli.data.dicom import faults_are_reasons, looks_like_dicom
 from mmil_cli.data.inflate import refuse_inflated
+from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.structured_reports import MODALITY, structured_text
 from mmil_cli.errors import RejectedRecord
 
 _TAGS = [
-    "SpecificCharacterSet", "SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID",
-    "IssuerOfPatientID", "StudyDate", "StudyTime", "Modality", "Rows", "Columns",
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "AccessionNumber",
+    "PatientID", "IssuerOfPatientID", "StudyDate", "StudyTime", "Modality", "Rows", "Columns",
     "ConceptNameCodeSequence", "ContentSequence",
 ]  # fmt: skip
 _DIGEST_BYTES = 8
@@ -56,11 +58,12 @@ def read_object(path: Path) -> DicomObject:
     """Read the identity of a DICOM file, and the text if it is a structured report; no pixels.
 
     Raises:
-        RejectedRecord: the header cannot be read; the message has nothing out of it.
+        RejectedRecord: the header cannot be read, or breaks off; the message has nothing out of it.
     """
     with faults_are_reasons(path), path.open("rb") as file:
         refuse_inflated(file, path)
         header = dcmread(file, specific_tags=_TAGS, force=True, stop_before_pixels=True)
+        _refuse_headless(header, path)
         is_report = header.get("Modality") == MODALITY
         return DicomObject(
             path=path,
@@ -72,6 +75,13 @@ def read_object(path: Path) -> DicomObject:
             is_image=bool(header.get("Rows") and header.get("Columns")),
             report=structured_text(header) if is_report else None,
         )
+
+
+def _refuse_headless(header: Dataset, path: Path) -> None:
+    """An object without rows of pixels must be of a kind that has none; else its header is damaged."""
+    kind = UID(_text(header, "SOPClassUID"))
+    if not header.get("Rows") and (not kind or "Image Storage" in kind.name):
+        raise rejected(Reason.UNREADABLE, path, "is a damaged DICOM file: its header breaks off")
 
 
 def opaque_id(text: str) -> str:

@@ -43,8 +43,9 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     listed = _of_tables(path, folder, films) if _has_tables(path) else _of_xml(path, folder, films)
     if not films:
         raise DataError(
-            f"{folder} holds no film; the images are an archive of their own (NLMCXR_png.tgz or NLMCXR_dcm.tgz, "
-            "openi.nlm.nih.gov/faq, or images of the CSV form): unpack it there, or name its folder with --root"
+            f"{folder} holds no film; the images are an archive of their own (NLMCXR_png.tgz or "
+            "NLMCXR_dcm.tgz, openi.nlm.nih.gov/faq, or images of the CSV form): unpack it there, or "
+            "name its folder with --root"
         )
     records, notes = listed
     return Manifest("openi", folder.absolute(), tuple(records), LABEL_NAMES, (), tuple(notes))

@@ -105,8 +105,9 @@ def _columns(table: Table, asked: Mapping[str, str], *, needs_report: bool) -> d
         )
     if needs_report and not {"report", "report_path"} & set(columns):
         raise UsageError(
-            f"{_without(table, 'report')}; say which one holds the reports with --column report=NAME (the text) or "
-            f"--column report_path=NAME (a file), or do without with --labels-only{_texts(table)}"
+            f"{_without(table, 'report')}; say which one holds the reports with --column report=NAME "
+            f"(the text) or --column report_path=NAME (a file), or do without with "
+            f"--labels-only{_texts(table)}"
         )
     return columns
 
