@@ -34,7 +34,7 @@ def write_png(path: Path, number: int, **size: int) -> Path:
     return path
 
 
-def write_dicom(path: Path, number: int) -> Path:
+def write_dicom(path: Path, number: int, **elements: object) -> Path:
     """The film as 8-bit MONOCHROME2 with a window that leaves its values as they are."""
     pixels = film(number)
     header = Dataset()
@@ -48,6 +48,8 @@ def write_dicom(path: Path, number: int) -> Path:
     header.WindowCenter, header.WindowWidth = "127.5", "256"
     header.ViewPosition = "PA"
     header.PixelData = pixels.tobytes()
+    for keyword, value in elements.items():
+        setattr(header, keyword, value)
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     path.parent.mkdir(parents=True, exist_ok=True)

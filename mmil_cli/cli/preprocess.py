@@ -11,15 +11,27 @@ from mmil_cli.errors import UsageError
 if TYPE_CHECKING:
     from mmil_cli.stages.preprocess import PreprocessResult
 
+_SOURCES = "table, mimic, openi, chexpert, nih, padchest, rsna, vindr, roco, dicoms"
+
 
 def preprocess(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A table of one row an image (.csv or .jsonl, also .gz), or the folder of a MIMIC-CXR tree."
+            help="A table of one row an image (.csv, .jsonl or .parquet), or the folder of an archive."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The dataset folder to make.", file_okay=False)],
+    source_name: Annotated[
+        str | None,
+        typer.Option("--source", help=f"What SOURCE is, where its files do not tell: {_SOURCES}."),
+    ] = None,
+    labels_only: Annotated[
+        bool,
+        typer.Option(
+            "--labels-only", help="Keep films and labels without reports; for nih, rsna and vindr a must."
+        ),
+    ] = False,
     side: Annotated[
         int, typer.Option("--side", help="Long side of a stored film, pixels; small films are not enlarged.")
     ] = 512,
@@ -43,14 +55,17 @@ def preprocess(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option("--root", help="Tables: the folder that paths start from; else the table's own."),
+        typer.Option("--root", help="The folder of the films; else that of the table or archive."),
     ] = None,
     tables: Annotated[
-        Path | None, typer.Option("--tables", help="MIMIC-CXR: the folder of the CSVs; else the tree's own.")
+        Path | None,
+        typer.Option("--tables", help="Archives: the folder of the CSVs; else the archive's own."),
     ] = None,
     reports: Annotated[
         Path | None,
-        typer.Option("--reports", help="MIMIC-CXR: the tree of the reports; else that of the films."),
+        typer.Option(
+            "--reports", help="mimic, dicoms, chexpert: where the reports are; else with the films."
+        ),
     ] = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
@@ -70,6 +85,8 @@ def preprocess(
 
     Example: mmil preprocess films.csv --column report=note --column patient_id=group --out data/films
 
+    Example: mmil preprocess hospital --reports reports.csv --out data/hospital
+
     Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
     """
     from mmil_cli.cli.progress import CountProgress
@@ -82,7 +99,9 @@ def preprocess(
         result = run(
             source,
             out,
-            source_options=SourceOptions(_columns(column or []), names, root, tables, reports),
+            source_options=SourceOptions(
+                source_name, labels_only, _columns(column or []), names, root, tables, reports
+            ),
             side=side,
             encoding=encoding,
             seed=seed,

@@ -60,17 +60,13 @@ def convert(record: Record, *, side: int, encoding: Encoding) -> Example | Rejec
 
 
 def _convert(record: Record, side: int, encoding: Encoding) -> Example:
+    if record.fault:
+        raise RejectedRecord(*record.fault)
     if record.split is None:
         raise RejectedRecord(
             RecordReason.MISSING_SPLIT, "the source names a split for others but not for this"
         )
-    report = _report(record)
-    if not report.strip():
-        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report is empty")
-    sections = tuple(parse_report(report))
-    sentences = tuple(report_sentences(sections))
-    if not sentences:
-        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report has no sentence that describes the film")
+    sections, sentences = _text(record) if record.needs_report else _no_text(record)
     if record.image is None:
         raise RejectedRecord(Reason.MISSING_FILE, "the row names no image")
     film = read_film(record.image)
@@ -89,6 +85,25 @@ def _convert(record: Record, side: int, encoding: Encoding) -> Example:
         sentences=sentences,
         text_key="\n".join(normalise(sentence) for sentence in sentences),
     )
+
+
+def _text(record: Record) -> tuple[tuple[Section, ...], tuple[str, ...]]:
+    """Sections and describing sentences of the report, never none."""
+    report = _report(record)
+    if not report.strip():
+        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report is empty")
+    sections = tuple(parse_report(report))
+    sentences = tuple(report_sentences(sections))
+    if not sentences:
+        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report has no sentence that describes the film")
+    return sections, sentences
+
+
+def _no_text(record: Record) -> tuple[tuple[Section, ...], tuple[str, ...]]:
+    """Nothing, for a film that is kept for its labels; one without any label is good for nothing."""
+    if all(label is None for label in record.labels):
+        raise RejectedRecord(RecordReason.NO_LABELS, "the film has neither a report nor a label")
+    return (), ()
 
 
 def _report(record: Record) -> str:

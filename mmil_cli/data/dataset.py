@@ -86,6 +86,18 @@ class StudyDataset:
         """The splits there are."""
         return tuple(self.info.counts)
 
+    def require_reports(self) -> None:
+        """Refuse a dataset of films and labels alone.
+
+        Raises:
+            UsageError: it was made with --labels-only.
+        """
+        if self.info.options.get("labels_only"):
+            raise UsageError(
+                f"{self.folder} holds films and labels but no reports (it was made with --labels-only); "
+                "it is for mmil probe: take a dataset with reports here"
+            )
+
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """The stored film of a row, uint8 [h, w]."""
         batch, place = self._locate(index)

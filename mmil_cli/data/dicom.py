@@ -62,7 +62,7 @@ def read_dicom(path: Path) -> Film:
     Raises:
         RejectedRecord: the file gives no film; its reason is a `Reason`.
     """
-    with _faults_are_reasons(path):
+    with faults_are_reasons(path):
         header = read_header(path)
         codes = decode_frame(header, path)
         pixels = render(codes, header)
@@ -141,7 +141,7 @@ def _view(header: Dataset) -> str | None:
 
 
 @contextmanager
-def _faults_are_reasons(path: Path) -> Iterator[None]:
+def faults_are_reasons(path: Path) -> Iterator[None]:
     """One sentence for whatever goes wrong below, and silence for the libraries' remarks and tracebacks.
 
     Their texts may quote the header, so none is passed on.

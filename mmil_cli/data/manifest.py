@@ -20,6 +20,7 @@ class RecordReason(StrEnum):
     LFS_POINTER = "lfs-pointer"
     EMPTY_REPORT = "empty-report"
     MISSING_SPLIT = "missing-split"
+    NO_LABELS = "no-labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Record:
         view: as the source writes it; None leaves it to the DICOM header.
         report: the text; None where it lies in `report_path`.
         labels: 1, 0, -1 (uncertain) or None (missing), in the order of `Manifest.label_names`.
+        needs_report: False for films that are kept for their labels alone.
+        fault: what the source itself found wrong, as (reason, sentence); such a record is left out.
     """
 
     image: Path | None
@@ -44,6 +47,8 @@ class Record:
     report: str | None = None
     report_path: Path | None = None
     labels: tuple[int | None, ...] = ()
+    needs_report: bool = True
+    fault: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Manifest:
     """All records of a source in a fixed order.
 
     Attributes:
-        kind: the source's name, `mimic` or `table`.
+        kind: the source's name, such as `mimic` or `table`.
         root: the folder that paths are told relative to.
         options: what was asked of the source; part of what makes two datasets the same.
         notes: sentences the user should read: what was not there, what was taken for a label.
@@ -80,7 +85,7 @@ def fingerprint(manifest: Manifest) -> str:
     return digest.hexdigest()
 
 
-_TOLD = ("image_id", "study_id", "patient_id", "split", "view", "report", "labels")
+_TOLD = ("image_id", "study_id", "patient_id", "split", "view", "report", "labels", "fault")
 
 
 def _file_state(path: Path | None, root: Path) -> list[str | int] | None:

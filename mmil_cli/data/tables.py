@@ -1,20 +1,25 @@
-"""CSV and JSON Lines tables as columns and rows of text, gzipped or not."""
+"""CSV, JSON Lines and Parquet tables as columns and rows of text."""
 
 import csv
 import gzip
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmil_cli.data.sentences import is_unicode
 from mmil_cli.errors import DataError, listing, nearest
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 JSON_LINES_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
-TABLE_SUFFIXES = CSV_SUFFIXES + JSON_LINES_SUFFIXES
+PARQUET_SUFFIXES = (".parquet",)
+TABLE_SUFFIXES = CSV_SUFFIXES + JSON_LINES_SUFFIXES + PARQUET_SUFFIXES
 
 _LABELS = {"": None, "nan": None, "1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
 LABEL_VALUES = "1 (present), 0 (absent), -1 (uncertain) or blank (missing)"
@@ -51,8 +56,11 @@ def read_table(path: Path) -> Table:
     """Read a table by its suffix.
 
     Raises:
-        DataError: the file cannot be read, is not UTF-8, has no or repeated columns, or broken rows.
+        DataError: the file cannot be read, is not UTF-8, has no or repeated columns, broken rows or columns
+            of other than plain values.
     """
+    if path.name.lower().endswith(PARQUET_SUFFIXES):
+        return _read_parquet(path)
     with _opened(path) as handle:
         if path.name.lower().endswith(JSON_LINES_SUFFIXES):
             return _read_json_lines(path, handle)
@@ -158,3 +166,35 @@ def _parse_object(line: str) -> dict[str, str] | None:
         return None
     row = {name: "" if value is None else str(value) for name, value in parsed.items()}
     return row if all(is_unicode(text) for pair in row.items() for text in pair) else None
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        content = pq.read_table(path)
+        nested = [field.name for field in content.schema if not _is_plain(field.type)]
+        if nested:
+            raise DataError(
+                f"{path}: columns {listing(nested)} hold no plain values; leave them out, and write films as "
+                "files whose paths are in the table"
+            )
+        repeated = sorted({name for name in content.column_names if content.column_names.count(name) > 1})
+        if repeated:
+            raise DataError(
+                f"{path} names columns more than once: {listing(repeated)}; give each its own name"
+            )
+        columns = [[_cell_text(value) for value in column.to_pylist()] for column in content.columns]
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as fault:
+        raise DataError(f"{path} cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
+    return Table(path, tuple(content.column_names), tuple(zip(*columns, strict=True)))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return not (pa.types.is_nested(value) or pa.types.is_binary(value) or pa.types.is_large_binary(value))
+
+
+def _cell_text(value: Any) -> str:
+    """A value as a CSV would show it: truth as 1 and 0, nothing and NaN as blank."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value)) if isinstance(value, bool) else str(value)

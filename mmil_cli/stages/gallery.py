@@ -31,7 +31,12 @@ class Gallery:
 
 
 def study_reports(dataset: StudyDataset, rows: np.ndarray) -> Gallery:
-    """One report a study (should rows of a study differ in words, each of its texts), in their order."""
+    """One report a study (should rows of a study differ in words, each of its texts), in their order.
+
+    Raises:
+        UsageError: the dataset has no reports.
+    """
+    dataset.require_reports()
     keys = np.stack([numbers(dataset, name)[rows] for name in ("study_id", "text_key")], axis=1)
     first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
     return Gallery(rows[first], np.ones(len(first), np.int64), _sentences(dataset, rows[first]))

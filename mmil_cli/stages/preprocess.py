@@ -80,7 +80,7 @@ def run(
     `rejected.csv`.
 
     Args:
-        source: a table, or the folder of a MIMIC-CXR tree.
+        source: a table, or the folder of an archive; see `SOURCES`.
         out: the dataset folder; it appears when all is done.
         source_options: what to ask of the source.
         side: pixels of the long side of a stored film; smaller films are not enlarged.

@@ -21,8 +21,9 @@ def plan_batches(dataset: StudyDataset, recipe: Recipe) -> Schedule:
     """Which training rows make up each step.
 
     Raises:
-        UsageError: there are fewer films than a batch holds.
+        UsageError: there are fewer films than a batch holds, or they have no reports.
     """
+    dataset.require_reports()
     rows = _with_views(dataset, dataset.indices("train"), recipe.data.views)
     size = recipe.data.batch_size
     if len(rows) < size:

@@ -130,5 +130,5 @@ def test_a_patient_in_two_splits(tmp_path: Path) -> None:
 
 def test_options_of_tables_are_refused(tmp_path: Path) -> None:
     write_mimic(tmp_path)
-    with pytest.raises(UsageError, match=r"--labels.*belong to a table"):
+    with pytest.raises(UsageError, match=r"--labels is no option of a MIMIC-CXR tree; it belongs to: table"):
         find(tmp_path, labels=("Edema",))

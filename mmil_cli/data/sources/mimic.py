@@ -7,9 +7,10 @@ from pathlib import Path
 
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.options import SourceOptions
+from mmil_cli.data.sources.source import Source
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.data.tables import parse_labels, read_table
-from mmil_cli.errors import DataError, UsageError
+from mmil_cli.errors import DataError
 
 _TABLE_NAME = re.compile(r"mimic-cxr-[\d.]+-(?P<kind>split|metadata|chexpert|negbio)\.csv(?:\.gz)?")
 _FILM_SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
@@ -23,7 +24,7 @@ _WHERE = (
 
 def is_tree(folder: Path) -> bool:
     """Whether a folder looks like the root of such a tree, or like its `files`."""
-    return any(part.is_dir() for part in _files(folder).glob("p1*"))
+    return folder.is_dir() and any(part.is_dir() for part in _files(folder).glob("p1*"))
 
 
 def find(path: Path, options: SourceOptions) -> Manifest:
@@ -32,16 +33,13 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     Ids are those of the CSVs: the subject and study numbers without their letters, the image's file name.
 
     Raises:
-        UsageError: an option is not one of a tree.
         DataError: no report at all, no CSV where they were said to be, or a CSV that cannot be used.
     """
-    if options.columns or options.root or options.labels is not None:
-        raise UsageError("--column, --labels and --root belong to a table; a MIMIC-CXR tree has fixed names")
     tables = _tables(path, options.tables)
     known = _read_tables(tables)
     reports = _files(options.reports) if options.reports else _files(path)
     films = list(_films(_files(path)))
-    if films and not any(_report(film, reports).is_file() for film in films):
+    if films and not options.labels_only and not any(_report(film, reports).is_file() for film in films):
         raise DataError(f"no report (such as {_report(films[0], reports)}) lies beside any study; {_WHERE}: "
                         "unpack mimic-cxr-reports.zip, and name its folder with --reports")  # fmt: skip
     records = tuple(_record(film, _report(film, reports), known) for film in films)
@@ -154,3 +152,14 @@ def _notes(tables: dict[str, Path], known: _Known, records: tuple[Record, ...]) 
         yield f"{gone} images of {tables['split'].name} are not on disk"
     if not known.label_names:
         yield "no label table (mimic-cxr-2.0.0-chexpert.csv.gz): the dataset carries no labels"
+
+
+SOURCE = Source(
+    name="mimic",
+    title="a MIMIC-CXR tree",
+    needs="the folder of files/p10/p10000032/s50414267/*.dcm (or .jpg) with the reports of MIMIC-CXR beside "
+    "the studies and the CSVs of MIMIC-CXR-JPG, both from PhysioNet",
+    recognises=is_tree,
+    find=find,
+    takes=frozenset({"tables", "reports"}),
+)

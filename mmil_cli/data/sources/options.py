@@ -7,18 +7,37 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Options of all sources; each source refuses those that are not its own.
+    """Options of all sources; those that are not a source's own are refused (`Source.takes`).
 
     Attributes:
-        columns: for a table, field -> column that holds it.
-        labels: for a table, the label columns; None takes every column that holds nothing but labels.
-        root: for a table, the folder that relative paths start from; None is the table's own.
-        tables: for a MIMIC-CXR tree, the folder of its CSVs; None is the tree's own.
-        reports: for a MIMIC-CXR tree, the tree of its reports; None is the tree of the films.
+        source: the source's name; None recognises it from its files.
+        labels_only: keep films and labels and no report; the only way for sources that have no reports.
+        columns: field -> column that holds it.
+        labels: the label columns; None takes every column that holds nothing but labels.
+        root: the folder of the films; None is that of the source.
+        tables: the folder of the CSVs; None is that of the source.
+        reports: where the reports lie; None is in the source.
     """
 
+    source: str | None = None
+    labels_only: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     root: Path | None = None
     tables: Path | None = None
     reports: Path | None = None
+
+    def given(self) -> tuple[str, ...]:
+        """Names of the options that were asked of one kind of source."""
+        asked = {
+            "columns": bool(self.columns),
+            "labels": self.labels is not None,
+            "root": self.root is not None,
+            "tables": self.tables is not None,
+            "reports": self.reports is not None,
+        }
+        return tuple(name for name, is_asked in asked.items() if is_asked)
+
+
+FLAGS = {"columns": "--column", **{name: f"--{name}" for name in ("labels", "root", "tables", "reports")}}
+"""How the command line spells the options of `SourceOptions.given`."""

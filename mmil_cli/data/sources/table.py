@@ -1,4 +1,4 @@
-"""A plain table, CSV or JSON Lines: one row an image."""
+"""A plain table, CSV, JSON Lines or Parquet: one row an image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.options import SourceOptions
+from mmil_cli.data.sources.source import Source
 from mmil_cli.data.splits import normalise_split
-from mmil_cli.data.tables import Table, is_label, parse_labels, read_table
+from mmil_cli.data.tables import TABLE_SUFFIXES, Table, is_label, parse_labels, read_table
 from mmil_cli.errors import DataError, UsageError, listing, nearest
 
 FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id", "view", "split")
@@ -25,15 +26,13 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     patient_id to study_id.
 
     Raises:
-        UsageError: a needed or named column is not there, or an option is not one of a table.
+        UsageError: a needed or named column is not there.
         DataError: the table cannot be read, or a named label column holds anything but labels.
     """
-    if options.tables or options.reports:
-        raise UsageError("--tables and --reports belong to a MIMIC-CXR tree; a table names its own files")
     table = read_table(path)
     if not table.rows:
         raise DataError(f"{path} names columns but has no row; it needs one row an image")
-    columns = _columns(table, options.columns)
+    columns = _columns(table, options.columns, needs_report=not options.labels_only)
     labels, notes = _label_columns(table, columns, options.labels)
     values = [parse_labels(table.column(name), column=name, path=path) for name in labels]
     rows = _Rows(table, columns, (options.root or path.parent).absolute())
@@ -87,7 +86,7 @@ class _Rows:
         return self.root / text if text else None
 
 
-def _columns(table: Table, asked: Mapping[str, str]) -> dict[str, str]:
+def _columns(table: Table, asked: Mapping[str, str], *, needs_report: bool) -> dict[str, str]:
     """Which column holds each field: as asked, else the column of the field's own name."""
     for field, name in asked.items():
         if field not in FIELDS:
@@ -104,10 +103,11 @@ def _columns(table: Table, asked: Mapping[str, str]) -> dict[str, str]:
         raise UsageError(
             f"{_without(table, 'image')}; say which one holds the films with --column image=NAME"
         )
-    if not {"report", "report_path"} & set(columns):
+    if needs_report and not {"report", "report_path"} & set(columns):
         raise UsageError(
             f"{_without(table, 'report')}; say which one holds the reports with --column report=NAME "
-            f"(the text) or --column report_path=NAME (a file){_texts(table)}"
+            f"(the text) or --column report_path=NAME (a file), or do without with "
+            f"--labels-only{_texts(table)}"
         )
     return columns
 
@@ -183,3 +183,17 @@ def _id_notes(table: Table, columns: Mapping[str, str], asked: Mapping[str, str]
     if "report" in columns and "report_path" in columns and "report" not in asked:
         notes.append("columns 'report' and 'report_path' are both there; the text of 'report' is used")
     return notes
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(TABLE_SUFFIXES)
+
+
+SOURCE = Source(
+    name="table",
+    title="a table",
+    needs=f"a file of one row an image ({', '.join(TABLE_SUFFIXES)}) with the columns image and report",
+    recognises=_is_table,
+    find=find,
+    takes=frozenset({"columns", "labels", "root"}),
+)

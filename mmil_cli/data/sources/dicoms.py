@@ -1,0 +1,195 @@
+"""A folder of DICOM files in any layout, its reports text files, a table, or structured reports among them.
+
+Films and reports are put together by what the headers say; nothing of it is told. Ids of the dataset are
+hashes of the instance and study UIDs. A patient's own number could be found again by trying all numbers, so a
+patient is named after the first of the studies there (by date, then UID): the name stays while later studies
+come in, and changes if an earlier one does. [ours]
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from mmil_cli.data.dicom_objects import DicomObject, is_dicom, opaque_id, read_object
+from mmil_cli.data.manifest import Manifest, Record, RecordReason, relative_path
+from mmil_cli.data.sources.films import files_below
+from mmil_cli.data.sources.options import SourceOptions
+from mmil_cli.data.sources.report_files import StudyNames, matched_files, matched_rows
+from mmil_cli.data.sources.source import Source
+from mmil_cli.data.tables import TABLE_SUFFIXES
+from mmil_cli.errors import DataError, RejectedRecord, listing
+
+_LOOKED_AT = 200
+"""Files of which one must be DICOM for a folder to be taken for one of DICOM files."""
+
+_BETWEEN_REPORTS = "\n" + "_" * 30 + "\n"
+_NO_REPORT = (
+    str(RecordReason.MISSING_REPORT),
+    "no report has the UID or accession number of its study, or lies in the study's folder",
+)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The DICOM files of a folder by what they are."""
+
+    films: tuple[DicomObject, ...]
+    reports: tuple[DicomObject, ...]
+    broken: tuple[tuple[Path, RejectedRecord], ...]
+    others: int
+    copies: int
+
+
+def find(path: Path, options: SourceOptions) -> Manifest:
+    """One record an image, those without a report and with an unreadable header among them.
+
+    Reports of a study that come in several pieces are read as one, in the order of their names.
+
+    Raises:
+        DataError: no report belongs to any of the films.
+    """
+    listed = _list(path)
+    names = StudyNames(listed.films, path)
+    texts, notes = _texts(options.reports or path, listed, names)
+    if listed.films and not any(film.study in texts for film in listed.films):
+        raise DataError(f"no report belongs to any of the {len(listed.films)} films of {path}; {_WHERE}")
+    patients = _patients(listed.films)
+    records = [
+        *(_record(film, texts.get(film.study), patients, path) for film in listed.films),
+        *(_broken(file, fault, path) for file, fault in listed.broken),
+    ]
+    return Manifest(
+        "dicoms",
+        path.absolute(),
+        tuple(sorted(records, key=lambda record: str(record.image))),
+        options=(("reports", relative_path(options.reports, path)),) if options.reports else (),
+        notes=(*_notes(listed), *notes),
+    )
+
+
+def _list(path: Path) -> _Listing:
+    """Read the headers of all DICOM files; of several files of one object the first is kept."""
+    films, reports, broken, seen, others, copies = [], [], [], set(), 0, 0
+    for file in filter(is_dicom, files_below(path)):
+        try:
+            found = read_object(file)
+        except RejectedRecord as fault:
+            broken.append((file, fault))
+            continue
+        if found.instance and found.instance in seen:
+            copies += 1
+            continue
+        seen.add(found.instance)
+        if found.report is not None:
+            reports.append(found)
+        elif found.is_image:
+            films.append(replace(found, study=found.study or relative_path(file, path)))
+        else:
+            others += 1
+    return _Listing(tuple(films), tuple(reports), tuple(broken), others, copies)
+
+
+def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[str, str | Path], list[str]]:
+    """The report of each study, as a text or as the one file that holds it; and what to tell of them."""
+    pieces: dict[str, list[str | Path]] = defaultdict(list)
+    for report in listed.reports:
+        for study in names.of_name(report.study) or names.of_name(report.accession):
+            pieces[study].append(report.report or "")
+    left: list[str] = []
+    if place.is_file():
+        rows, unmatched = matched_rows(place, names)
+        left = [f"{unmatched} rows of {place.name} belong to no film"] if unmatched else []
+        _extend(pieces, rows)
+    else:
+        files, strays = matched_files(place, names)
+        if strays:
+            left = [f"{len(strays)} files of text belong to no film"]
+        _extend(pieces, files)
+    several = sum(len(parts) > 1 for parts in pieces.values())
+    told = [f"{several} studies have several reports, which are read as one"] if several else []
+    return {study: _joined(parts) for study, parts in pieces.items()}, [*left, *told]
+
+
+def _extend(pieces: dict[str, list[str | Path]], more: Mapping[str, Sequence[str | Path]]) -> None:
+    for study, parts in more.items():
+        pieces[study].extend(parts)
+
+
+def _joined(parts: Sequence[str | Path]) -> str | Path:
+    if len(parts) == 1:
+        return parts[0]
+    return _BETWEEN_REPORTS.join(part if isinstance(part, str) else _read(part) for part in parts)
+
+
+def _read(path: Path) -> str:
+    """One of several files of a report, lenient as `convert` is with the only one."""
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise DataError(f"{path} cannot be read: {fault.strerror}") from fault
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _patients(films: Iterable[DicomObject]) -> dict[str, str]:
+    """The name of each patient: the first study's."""
+    first: dict[str, tuple[str, str]] = {}
+    for film in films:
+        began = (film.began, film.study)
+        first[film.patient] = min(began, first.get(film.patient, began))
+    return {patient: opaque_id(study) for patient, (_, study) in first.items() if patient}
+
+
+def _record(film: DicomObject, report: str | Path | None, patients: Mapping[str, str], root: Path) -> Record:
+    study_id = opaque_id(film.study)
+    return Record(
+        image=film.path,
+        image_id=opaque_id(film.instance or relative_path(film.path, root)),
+        study_id=study_id,
+        patient_id=patients.get(film.patient, study_id),
+        report=report if isinstance(report, str) else None,
+        report_path=report if isinstance(report, Path) else None,
+        fault=_NO_REPORT if report is None else None,
+    )
+
+
+def _broken(file: Path, fault: RejectedRecord, root: Path) -> Record:
+    name = opaque_id(relative_path(file, root))
+    return Record(file, name, name, name, fault=(str(fault.reason), fault.detail))
+
+
+def _notes(listed: _Listing) -> Iterator[str]:
+    if listed.others:
+        yield f"{listed.others} DICOM objects are neither films nor reports and are left alone"
+    if listed.copies:
+        yield f"{listed.copies} DICOM files are copies of others (the same instance UID) and are left alone"
+    if without := sum(not film.patient for film in listed.films):
+        yield f"{without} films have no patient id in their header; their studies count as patients"
+    if listed.broken:
+        names = listing([file.name for file, _ in listed.broken], 4)
+        yield f"{len(listed.broken)} DICOM files have no readable header ({names})"
+
+
+def _recognises(path: Path) -> bool:
+    return path.is_dir() and any(is_dicom(file) for file in islice(files_below(path), _LOOKED_AT))
+
+
+_WHERE = (
+    "a report is a text file named after the study's instance UID or accession number, or after the study's "
+    "folder, or lying in it (.txt; elsewhere with --reports FOLDER); a row of a table with the columns "
+    "StudyInstanceUID or AccessionNumber and report (--reports TABLE); or a structured report (SR) among the "
+    f"DICOM files. A table of films and reports ({TABLE_SUFFIXES[0]}, ...) is a source of its own"
+)
+SOURCE = Source(
+    name="dicoms",
+    title="a folder of DICOM files",
+    needs="a folder of DICOM films in any layout with text files, a table or structured reports as reports",
+    recognises=_recognises,
+    find=find,
+    takes=frozenset({"reports"}),
+    has_labels=False,
+)
