@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from mmil_cli import __version__
+from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.ground import ground
@@ -70,11 +71,11 @@ app = typer.Typer(
     help=(
         "Learn from radiographs and their reports: an image is a bag of regions, "
         "a report a bag of sentences, a method is a score between them.\n\n"
-        "The way: preprocess, pretrain, then probe, retrieve or ground. "
+        "The way: preprocess (and audit), pretrain, then probe, retrieve or ground. "
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, pretrain, probe, retrieve, ground, scores, phantom, demo):
+for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, demo):
     app.command()(_guarded(command))
 
 bench = typer.Typer(

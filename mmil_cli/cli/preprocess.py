@@ -52,6 +52,14 @@ def preprocess(
         Path | None,
         typer.Option("--reports", help="MIMIC-CXR: the tree of the reports; else that of the films."),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            "--exclude",
+            help="Images, studies or patients to leave out: one id a line, or a table with a column "
+            "dicom_id, study_id, subject_id, ...",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
     ] = 0,
@@ -70,6 +78,8 @@ def preprocess(
 
     Example: mmil preprocess films.csv --column report=note --column patient_id=group --out data/films
 
+    Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic --exclude ms_cxr.csv
+
     Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
     """
     from mmil_cli.cli.progress import CountProgress
@@ -83,6 +93,7 @@ def preprocess(
             source,
             out,
             source_options=SourceOptions(_columns(column or []), names, root, tables, reports),
+            exclusions=exclude,
             side=side,
             encoding=encoding,
             seed=seed,

@@ -60,6 +60,8 @@ def convert(record: Record, *, side: int, encoding: Encoding) -> Example | Rejec
 
 
 def _convert(record: Record, side: int, encoding: Encoding) -> Example:
+    if record.excluded:
+        raise RejectedRecord(RecordReason.EXCLUDED, "named by the list given to --exclude")
     if record.split is None:
         raise RejectedRecord(
             RecordReason.MISSING_SPLIT, "the source names a split for others but not for this"

@@ -20,6 +20,7 @@ class RecordReason(StrEnum):
     LFS_POINTER = "lfs-pointer"
     EMPTY_REPORT = "empty-report"
     MISSING_SPLIT = "missing-split"
+    EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Record:
         view: as the source writes it; None leaves it to the DICOM header.
         report: the text; None where it lies in `report_path`.
         labels: 1, 0, -1 (uncertain) or None (missing), in the order of `Manifest.label_names`.
+        excluded: a list of the user's leaves it out.
     """
 
     image: Path | None
@@ -44,6 +46,7 @@ class Record:
     report: str | None = None
     report_path: Path | None = None
     labels: tuple[int | None, ...] = ()
+    excluded: bool = False
 
 
 @dataclass(frozen=True)
