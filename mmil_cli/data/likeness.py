@@ -6,9 +6,9 @@ short enough to be kept for every film and compared with all others, and a fine 
 Measured on 702 generated films of 192 to 320 pixels and 193 real ones of 256, with eleven copies of each: 25
 levels brighter or darker, 0.6 or 1.3 times the contrast, gamma 0.6 or 1.6, half or 1.6 times the size, JPEG,
 equalised, flatter and halved. Found are all but 2 of 7,722 generated and 99.3 % of the real copies (most of
-the others lost grey levels at black or white), and of 72,447 pairs of different films none; the real set holds
+the others lost grey levels at black or white), and of 72,447 pairs of different films none; the real set has
 one film twice, which was found. The nearest miss, .84 by the fine measure, is of generated films, which share
-their anatomy; of real films no other pair came past the coarse measure. The limits were chosen on all of these
+their anatomy; of real films no other pair came past the coarse measure. The limits were chosen on all these
 but 204 generated films. Films that were cropped, turned or mirrored are not found.
 """
 

@@ -32,7 +32,7 @@ _DOUBT = re.compile(
     r"\b(?:no|not|nor|without|free|negative|absen\w*|resol\w*|clear\w*|may|might|could|can|cannot|possib\w*|"
     r"probab\w*|likely|suspi\w*|suggest\w*|concern\w*|question\w*|versus|vs|or|if|rule|evaluat\w*|assess\w*|"
     r"exclu\w*|prior|previous\w*|history|former\w*|old|healed|improv\w*|remov\w*|unlikely|equivocal|"
-    r"differential|risk|develop\w*|compar\w*|than|rather|lack\w*|never|denies|prevent\w*)\b|\?|_{2,}|X{3,}",
+    r"differential|risk|develop\w*|compar\w*|than|rather|lack\w*|never|denies|prevent\w*)\b|[?/]|_{2,}|X{3,}",
     re.IGNORECASE,
 )
 

@@ -111,7 +111,7 @@ def _near(dataset: StudyDataset, gathered: Gathered) -> tuple[list[Example], lis
         likeness = float(closely(rows[0]) @ closely(rows[1]))
         if likeness > ALIKE_FINE:
             torn = facts["split"][rows[0]] != facts["split"][rows[1]]
-            names = sorted({gathered.splits[facts["split"][row]] for row in rows})
+            names = dict.fromkeys(gathered.splits[facts["split"][row]] for row in rows)
             (across if torn else within).append(
                 Example(rows, f"likeness {likeness:.2f}, in {', '.join(names)}")
             )

@@ -88,7 +88,7 @@ def _picture(rows: list[int], dataset: StudyDataset, caption: str) -> list[Block
         except DataError:
             continue  # told among the damaged films
         about = dataset.row(row)
-        names.append(f"{about.image_id} ({about.split})")
+        names.append(f"{about.split}: {about.image_id}")
     return [Picture(film_row(films, names), caption)] if films else []
 
 
