@@ -22,6 +22,7 @@ from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
 from mmil_cli.cli.retrieve import retrieve
 from mmil_cli.cli.scores import scores
+from mmil_cli.cli.subset import subset
 from mmil_cli.errors import MmilError
 
 P = ParamSpec("P")
@@ -75,7 +76,7 @@ app = typer.Typer(
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, demo):
+for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, demo):
     app.command()(_guarded(command))
 
 bench = typer.Typer(

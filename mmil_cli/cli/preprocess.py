@@ -60,6 +60,10 @@ def preprocess(
             "dicom_id, study_id, subject_id, ...",
         ),
     ] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option("--only", help="What to keep, in a list as for --exclude; all else is left out."),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
     ] = 0,
@@ -94,6 +98,7 @@ def preprocess(
             out,
             source_options=SourceOptions(_columns(column or []), names, root, tables, reports),
             exclusions=exclude,
+            only=only,
             side=side,
             encoding=encoding,
             seed=seed,

@@ -61,7 +61,7 @@ def convert(record: Record, *, side: int, encoding: Encoding) -> Example | Rejec
 
 def _convert(record: Record, side: int, encoding: Encoding) -> Example:
     if record.excluded:
-        raise RejectedRecord(RecordReason.EXCLUDED, "named by the list given to --exclude")
+        raise RejectedRecord(RecordReason.EXCLUDED, "left out by the list given to --exclude or --only")
     if record.split is None:
         raise RejectedRecord(
             RecordReason.MISSING_SPLIT, "the source names a split for others but not for this"

@@ -34,7 +34,7 @@ class Record:
         view: as the source writes it; None leaves it to the DICOM header.
         report: the text; None where it lies in `report_path`.
         labels: 1, 0, -1 (uncertain) or None (missing), in the order of `Manifest.label_names`.
-        excluded: a list of the user's leaves it out.
+        excluded: a list of the user's (`data.exclusion`) leaves it out.
     """
 
     image: Path | None

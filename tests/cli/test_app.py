@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("preprocess", "audit", "pretrain", "probe", "retrieve", "ground", "phantom", "demo")
+COMMANDS = ("preprocess", "audit", "pretrain", "probe", "retrieve", "ground", "phantom", "subset", "demo")
 HEAVY = ("torch", "torchvision", "transformers", "numpy", "pyarrow", "pydicom", "matplotlib", "sklearn")
 
 HELP = """

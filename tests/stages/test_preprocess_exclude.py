@@ -60,7 +60,7 @@ def test_the_share_of_rejected_records_is_of_those_wanted(
 
 def test_a_list_of_everything_is_refused(source: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "list.csv", [{"patient_id": f"p{n}"} for n in range(4)])
-    with pytest.raises(DataError, match="--exclude names all 8 records"):
+    with pytest.raises(DataError, match="leave none of the 8 records"):
         run(source, tmp_path / "data", exclusions=path)
 
 
@@ -69,6 +69,22 @@ def test_another_list_makes_another_dataset(source: Path, two_patients: Path, tm
     assert run(source, tmp_path / "data", exclusions=two_patients).already_there
     with pytest.raises(UsageError, match=r"exclude: .*, now None"):
         run(source, tmp_path / "data")
+
+
+def test_a_list_of_what_to_keep(source: Path, two_patients: Path, tmp_path: Path) -> None:
+    result = run(source, tmp_path / "data", only=two_patients, max_rejected=0)
+    assert StudyDataset.open(tmp_path / "data").column("image_id").tolist() == ["i0", "i1", "i4", "i5"]
+    assert result.info.rejected == {"excluded": 4}
+    with pytest.raises(UsageError, match=r"exclude: None, now .*only: "):
+        run(source, tmp_path / "data", exclusions=two_patients)
+    with pytest.raises(UsageError, match="--only: no file"):
+        run(source, tmp_path / "other", only=tmp_path / "nothing")
+
+
+def test_both_lists_together(source: Path, two_patients: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("i5")
+    run(source, tmp_path / "data", only=two_patients, exclusions=tmp_path / "one.txt")
+    assert StudyDataset.open(tmp_path / "data").column("image_id").tolist() == ["i0", "i1", "i4"]
 
 
 def test_the_films_of_ms_cxr_against_mimic(tmp_path: Path) -> None:
