@@ -1,6 +1,5 @@
 """Rows held against each other: leaks between splits, copies, and negatives among the others."""
 
-import heapq
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -121,13 +120,13 @@ def _near(dataset: StudyDataset, gathered: Gathered) -> tuple[list[Example], lis
 
 def _likeliest(descriptors: NDArray[np.float16]) -> tuple[int, list[tuple[int, int]]]:
     """How many pairs are alike by the coarse measure, and the most alike of them in order of rows."""
-    kept: list[tuple[float, int, int]] = []
+    kept = np.zeros((0, 3))
     total = 0
     for pairs in alike_pairs(descriptors):
         total += len(pairs)
-        block = [(float(likeness), int(first), int(second)) for first, second, likeness in pairs]
-        kept = heapq.nlargest(MOST_CANDIDATES, [*kept, *block])
-    return total, sorted((first, second) for _, first, second in kept)
+        kept = np.concatenate([kept, pairs])
+        kept = kept[np.argsort(-kept[:, 2], kind="stable")[:MOST_CANDIDATES]]
+    return total, sorted((int(first), int(second)) for first, second, _ in kept)
 
 
 def _inverted(gathered: Gathered) -> tuple[list[Example], list[str]]:

@@ -168,6 +168,24 @@ def test_few_films_of_a_view_are_told_as_not_looked_at(clean, tmp_path: Path) ->
     assert any("for negatives: fewer than 16" in note for note in result.notes)
 
 
+def test_pairs_beyond_the_most_that_are_looked_at_are_told(
+    clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmil_cli.stages import audit_groups
+
+    examples, label_names = clean
+    one, other = (planted.copied(examples, to, planted.flatter) for to in ("train", "test"))
+    place = planted.first(examples, "test", skip=1)
+    brighter = planted.pixels(other[place]) + np.uint8(9)
+    examples = planted.change(place, lambda example: planted.with_pixels(example, brighter), one)
+    planted.write_dataset(tmp_path / "data", examples, label_names)
+    assert sum(item.count for item in run(tmp_path / "data", tmp_path / "out").found) == 3
+    monkeypatch.setattr(audit_groups, "MOST_CANDIDATES", 1)
+    result = run(tmp_path / "data", tmp_path / "out")
+    assert sum(item.count for item in result.found) == 1
+    assert any("pairs of films that are much alike" in note for note in result.notes)
+
+
 def test_films_are_not_kept_in_memory(tmp_path: Path, clean) -> None:
     """Eight times the films, each of 16 kB of noise: the peak grows by far less than one of them a film."""
     generator, (examples, label_names) = np.random.default_rng(0), clean
