@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from mmil_cli import __version__
+from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.ground import ground
@@ -21,6 +22,7 @@ from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
 from mmil_cli.cli.retrieve import retrieve
 from mmil_cli.cli.scores import scores
+from mmil_cli.cli.subset import subset
 from mmil_cli.errors import MmilError
 
 P = ParamSpec("P")
@@ -70,11 +72,11 @@ app = typer.Typer(
     help=(
         "Learn from radiographs and their reports: an image is a bag of regions, "
         "a report a bag of sentences, a method is a score between them.\n\n"
-        "The way: preprocess, pretrain, then probe, retrieve or ground. "
+        "The way: preprocess (and audit), pretrain, then probe, retrieve or ground. "
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, pretrain, probe, retrieve, ground, scores, phantom, demo):
+for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, demo):
     app.command()(_guarded(command))
 
 bench = typer.Typer(

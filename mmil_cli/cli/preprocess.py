@@ -67,6 +67,18 @@ def preprocess(
             "--reports", help="mimic, dicoms, chexpert: where the reports are; else with the films."
         ),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            "--exclude",
+            help="Images, studies or patients to leave out: one id a line, or a table with a column "
+            "dicom_id, study_id, subject_id, ...",
+        ),
+    ] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option("--only", help="What to keep, in a list as for --exclude; all else is left out."),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
     ] = 0,
@@ -87,6 +99,8 @@ def preprocess(
 
     Example: mmil preprocess hospital --reports reports.csv --out data/hospital
 
+    Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic --exclude ms_cxr.csv
+
     Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
     """
     from mmil_cli.cli.progress import CountProgress
@@ -102,6 +116,8 @@ def preprocess(
             source_options=SourceOptions(
                 source_name, labels_only, _columns(column or []), names, root, tables, reports
             ),
+            exclusions=exclude,
+            only=only,
             side=side,
             encoding=encoding,
             seed=seed,

@@ -60,6 +60,8 @@ def convert(record: Record, *, side: int, encoding: Encoding) -> Example | Rejec
 
 
 def _convert(record: Record, side: int, encoding: Encoding) -> Example:
+    if record.excluded:
+        raise RejectedRecord(RecordReason.EXCLUDED, "left out by the list given to --exclude or --only")
     if record.fault:
         raise RejectedRecord(*record.fault)
     if record.split is None:

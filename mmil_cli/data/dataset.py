@@ -67,7 +67,7 @@ class StudyDataset:
             DataError: no dataset folder, or its shards are not those that `dataset.json` tells of.
         """
         info = read_info(folder)
-        batches = [batch for shard in info.shards for batch in _map_shard(folder / shard.file, shard)]
+        batches = [batch for shard in info.shards for batch in map_shard(folder / shard.file, shard)]
         return cls(folder, info, batches)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -162,11 +162,7 @@ class StudyDataset:
             DataError: a shard was changed after it was written.
         """
         for shard in self.info.shards:
-            with (self.folder / shard.file).open("rb") as handle:
-                if hashlib.file_digest(handle, "sha256").hexdigest() != shard.sha256:
-                    raise _changed(
-                        self.folder / shard.file, "its content does not have the hash it was written with"
-                    )
+            verify_shard(self.folder / shard.file, shard)
 
     def _label_column(self, name: str) -> NDArray[np.float32]:
         column = pc.struct_field(self._table.column("labels"), name)
@@ -179,7 +175,20 @@ class StudyDataset:
         return self._batches[number], int(index - (self._ends[number - 1] if number else 0))
 
 
-def _map_shard(path: Path, shard: ShardInfo) -> list[pa.RecordBatch]:
+def verify_shard(path: Path, shard: ShardInfo) -> None:
+    """Read a shard and compare it with its hash.
+
+    Raises:
+        DataError: it is not there, or was changed after it was written.
+    """
+    if not path.is_file():
+        raise _changed(path, "it is not there")
+    with path.open("rb") as handle:
+        if hashlib.file_digest(handle, "sha256").hexdigest() != shard.sha256:
+            raise _changed(path, "its content does not have the hash it was written with")
+
+
+def map_shard(path: Path, shard: ShardInfo) -> list[pa.RecordBatch]:
     """The record batches of a shard, which stay on disk."""
     if not path.is_file():
         raise _changed(path, "it is not there")

@@ -21,6 +21,7 @@ class RecordReason(StrEnum):
     EMPTY_REPORT = "empty-report"
     MISSING_SPLIT = "missing-split"
     NO_LABELS = "no-labels"
+    EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Record:
         labels: 1, 0, -1 (uncertain) or None (missing), in the order of `Manifest.label_names`.
         needs_report: False for films that are kept for their labels alone.
         fault: what the source itself found wrong, as (reason, sentence); such a record is left out.
+        excluded: a list of the user's (`data.exclusion`) leaves it out.
     """
 
     image: Path | None
@@ -49,6 +51,7 @@ class Record:
     labels: tuple[int | None, ...] = ()
     needs_report: bool = True
     fault: tuple[str, str] | None = None
+    excluded: bool = False
 
 
 @dataclass(frozen=True)

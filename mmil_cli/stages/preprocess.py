@@ -17,8 +17,9 @@ from typing import ParamSpec, TypeVar
 
 from mmil_cli import __version__
 from mmil_cli.data.convert import Example, Rejection, convert
+from mmil_cli.data.exclusion import exclude, keep_only
 from mmil_cli.data.info import REJECTED_FILE, DatasetInfo
-from mmil_cli.data.manifest import Manifest, Record, check_manifest, fingerprint
+from mmil_cli.data.manifest import Manifest, Record, RecordReason, check_manifest, fingerprint
 from mmil_cli.data.pixels import DEFAULT_ENCODING, Encoding
 from mmil_cli.data.progress import Plan, Workshop, finished_dataset
 from mmil_cli.data.shards import Layout, ShardWriter
@@ -63,6 +64,8 @@ def run(
     out: Path,
     *,
     source_options: SourceOptions | None = None,
+    exclusions: Path | None = None,
+    only: Path | None = None,
     side: int = DEFAULT_SIDE,
     encoding: Encoding = DEFAULT_ENCODING,
     seed: int = 0,
@@ -83,6 +86,9 @@ def run(
         source: a table, or the folder of an archive; see `SOURCES`.
         out: the dataset folder; it appears when all is done.
         source_options: what to ask of the source.
+        exclusions: a list of images, studies or patients to leave out (`data.exclusion`); they count as
+            rejected for the reason `excluded`, but not towards `max_rejected`.
+        only: such a list of what to keep; all else is left out in the same way.
         side: pixels of the long side of a stored film; smaller films are not enlarged.
         encoding: how pixels are stored.
         seed: of the split by patient, where the source names no splits.
@@ -98,7 +104,7 @@ def run(
         DataError: the source contradicts itself, or too many of its records are unusable.
     """
     _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
-    manifest = _listed(source, source_options or SourceOptions(), seed)
+    manifest = _listed(source, source_options or SourceOptions(), exclusions, only, seed)
     plan = _plan(manifest, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
     info = finished_dataset(out, plan, overwrite=overwrite)
     workshop = Workshop(out)
@@ -118,10 +124,16 @@ def run(
     return PreprocessResult(out, info, False, resumed, manifest.notes)
 
 
-def _listed(source: Path, options: SourceOptions, seed: int) -> Manifest:
-    """The checked records of a source, all with a split where the source names none."""
+def _listed(
+    source: Path, options: SourceOptions, exclusions: Path | None, only: Path | None, seed: int
+) -> Manifest:
+    """The checked records of a source, exclusions marked, all with a split where the source names none."""
     manifest = find_records(source, options)
     check_manifest(manifest)
+    if exclusions:
+        manifest = exclude(manifest, exclusions)
+    if only:
+        manifest = keep_only(manifest, only)
     return replace(manifest, records=assign_splits(manifest.records, seed=seed))
 
 
@@ -213,7 +225,14 @@ def _check_options(*, side: int, workers: int, max_rejected: float, seed: int) -
 
 
 def _check_rejected(writer: ShardWriter, workshop: Workshop, total: int, most: float) -> None:
-    count = sum(writer.rejected.values())
+    """Refuse a dataset of nothing, or of too little of the records that were wanted."""
+    excluded = writer.rejected.get(RecordReason.EXCLUDED, 0)
+    if excluded == total:
+        raise DataError(
+            f"--exclude and --only leave none of the {total} records of the source; change the lists"
+        )
+    total -= excluded
+    count = sum(writer.rejected.values()) - excluded
     if count <= most * total and count < total:
         return
     reasons = ", ".join(f"{reason} {number}" for reason, number in writer.rejected.items())

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-COMMANDS = ("preprocess", "pretrain", "probe", "retrieve", "ground", "scores", "bench", "phantom", "demo")
+COMMANDS = ("preprocess", "audit", "pretrain", "probe", "retrieve", "ground", "scores", "phantom", "subset",
+            "demo", "bench")  # fmt: skip
 HEAVY = ("torch", "torchvision", "transformers", "numpy", "pyarrow", "pydicom", "matplotlib", "sklearn")
 
 HELP = """
