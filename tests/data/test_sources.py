@@ -104,6 +104,10 @@ def test_an_unknown_source_and_a_folder_of_two(tmp_path: Path) -> None:
         UsageError, match=r"--source openl is not known; did you mean 'openi'\?; known: table,"
     ):
         find_records(tmp_path, SourceOptions(source="openl"))
+    with pytest.raises(
+        UsageError, match=r"is not RSNA Pneumonia.*looks like NIH ChestX-ray14 \(--source nih\)"
+    ):
+        find_records(tmp_path, SourceOptions(source="rsna"))
     write_chexpert(tmp_path)
     with pytest.raises(UsageError, match="say which with --source chexpert or --source nih"):
         find_records(tmp_path, SourceOptions(labels_only=True))

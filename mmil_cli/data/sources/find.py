@@ -73,7 +73,10 @@ def _known() -> str:
 
 
 def _instead(path: Path) -> str:
-    """A clause that names a table of the folder, if there is one."""
+    """A clause that names what the path is instead, or a table of the folder, if there is one."""
+    for source in SOURCES.values():
+        if source.recognises(path):
+            return f"; it looks like {source.title} (--source {source.name})"
     if not path.is_dir():
         return ""
     tables = sorted(file.name for file in path.iterdir() if file.name.lower().endswith(TABLE_SUFFIXES))
