@@ -98,7 +98,7 @@ def _check_options(source: Source, options: SourceOptions) -> None:
     if not source.has_reports and not options.labels_only:
         raise UsageError(
             f"{source.title} has labels but no reports; --labels-only makes a dataset of films and labels "
-            "for mmil probe and mmil ground (pretrain and retrieve need reports)"
+            "for mmil probe and mmil ground --phrases (pretrain and retrieve need reports)"
         )
 
 
