@@ -208,8 +208,8 @@ def write_padchest(root: Path) -> Path:
               "['pleural effusion', ' nodule']"),
              ("p3_s3_a.png", "s3", "p3", "PA", "rotad .", "['exclude']")]  # fmt: skip
     rows = [{"": n, "ImageID": image, "ImageDir": n % 2, "StudyDate_DICOM": 20140915, "StudyID": study,
-             "PatientID": patient, "PatientBirth": 1930, "Projection": view, "ReportID": 10 + n, "Report": report,
-             "Labels": labels}
+             "PatientID": patient, "PatientBirth": 1930, "Projection": view, "ReportID": n,
+             "Report": report, "Labels": labels}
             for n, (image, study, patient, view, report, labels) in enumerate(films)]  # fmt: skip
     write_csv(root / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", rows)
     for row in rows:

@@ -95,7 +95,7 @@ class StudyDataset:
         if self.info.options.get("labels_only"):
             raise UsageError(
                 f"{self.folder} holds films and labels but no reports (it was made with --labels-only); "
-                "it is for mmil probe: take a dataset with reports here"
+                "it is for mmil probe and mmil ground --phrases: take a dataset with reports here"
             )
 
     def pixels(self, index: int) -> NDArray[np.uint8]:

@@ -79,7 +79,7 @@ def read_object(path: Path) -> DicomObject:
 
 def _refuse_headless(header: Dataset, path: Path) -> None:
     """An object without rows of pixels must be of a kind that has none; else its header is damaged."""
-    kind = UID(_text(header, "SOPClassUID"))
+    kind = UID(_text(header, "SOPClassUID") or str(header.file_meta.get("MediaStorageSOPClassUID", "")))
     if not header.get("Rows") and (not kind or "Image Storage" in kind.name):
         raise rejected(Reason.UNREADABLE, path, "is a damaged DICOM file: its header breaks off")
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
 
-from mmil_cli.data.headers import DESCRIBING, section_of
+from mmil_cli.data.headers import DESCRIBING, fold, section_of
 
 MODALITY = "SR"
 _DEEPEST = 32
 _CONTEXT = ("HAS OBS CONTEXT", "HAS ACQ CONTEXT")
 """Items that say who, where and how, and not what is in the film."""
 _OF_CODE = {
-    **dict.fromkeys(("121070", "121071", "59776-5", "18782-3"), "findings"),
+    **dict.fromkeys(("121070", "121071", "59776-5", "18782-3", "IHE.09"), "findings"),
     **dict.fromkeys(("121072", "121073", "121076", "121077", "121111", "19005-8"), "impression"),
     **dict.fromkeys(("121060", "11329-0"), "history"),
     **dict.fromkeys(("121109", "18785-6"), "indication"),
@@ -25,6 +25,9 @@ _OF_CODE = {
 }
 _PARTS = DESCRIBING | {"history", "indication", "comparison", "technique", "recommendation", "addendum"}
 """Headings that are read; all others are left where they are."""
+
+_WHOLE = ("report text", "narrative")
+"""Names of an item that is the report in one piece: it is description but for the headers within it."""
 
 
 def structured_text(dataset: Dataset) -> str:
@@ -61,7 +64,10 @@ def _section(item: Dataset) -> str | None:
     by_code = _OF_CODE.get(str(concept.get("CodeValue", "")))
     if by_code:
         return by_code
-    name, words_kept = section_of(str(concept.get("CodeMeaning", "")), "")
+    meaning = str(concept.get("CodeMeaning", ""))
+    if fold(meaning) in _WHOLE:
+        return "findings"
+    name, words_kept = section_of(meaning, "")
     return name if name in _PARTS and not words_kept else None
 
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
             yield cast(TextIO, handle)
     except UnicodeDecodeError as fault:
         raise DataError(f"{path} is not UTF-8 text ({fault.reason}); save it as UTF-8") from fault
-    except (OSError, EOFError) as fault:
+    except (OSError, EOFError, zlib.error) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise DataError(f"{path} cannot be read: {reason}") from fault
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from archives import ARCHIVES, write_chexpert, write_nih, write_openi_csv
 
+from mmil_cli.config.recipe import Recipe
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.manifest import check_manifest
 from mmil_cli.data.sources.find import SOURCES, find_records
@@ -14,6 +15,7 @@ from mmil_cli.data.sources.options import FLAGS, SourceOptions
 from mmil_cli.errors import DataError, UsageError
 from mmil_cli.stages.gallery import study_reports
 from mmil_cli.stages.preprocess import run
+from mmil_cli.stages.pretrain_data import plan_batches
 
 Writer = Callable[[Path], Path]
 CASES = [(name, write) for name in SOURCES for write in ARCHIVES[name]]
@@ -84,6 +86,8 @@ def test_films_and_labels_alone(tmp_path: Path, name: str, write: Writer) -> Non
     assert all(dataset.row(index).sections == () for index in range(len(dataset)))
     with pytest.raises(UsageError, match=r"no reports.*--labels-only"):
         study_reports(dataset, dataset.indices(None))
+    with pytest.raises(UsageError, match=r"no reports.*--labels-only"):
+        plan_batches(dataset, Recipe.model_construct())
 
 
 def test_films_without_a_label_or_report_are_left_out(tmp_path: Path) -> None:
@@ -104,6 +108,10 @@ def test_an_unknown_source_and_a_folder_of_two(tmp_path: Path) -> None:
         UsageError, match=r"--source openl is not known; did you mean 'openi'\?; known: table,"
     ):
         find_records(tmp_path, SourceOptions(source="openl"))
+    with pytest.raises(
+        UsageError, match=r"is not RSNA Pneumonia.*looks like NIH ChestX-ray14 \(--source nih\)"
+    ):
+        find_records(tmp_path, SourceOptions(source="rsna"))
     write_chexpert(tmp_path)
     with pytest.raises(UsageError, match="say which with --source chexpert or --source nih"):
         find_records(tmp_path, SourceOptions(labels_only=True))

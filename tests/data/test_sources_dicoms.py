@@ -200,6 +200,13 @@ def test_a_structured_report_never_tells_people_or_unknown_parts() -> None:
     assert report_of(text_item("Z9", "Patient Address", "1 Lovelace Lane")) == ""
 
 
+@pytest.mark.parametrize(("code", "meaning"), [("IHE.09", "Report Text"), ("X", "Narrative")])
+def test_a_structured_report_in_one_piece(code: str, meaning: str) -> None:
+    whole = "INDICATION: Cough.\nFINDINGS: Clear.\nIMPRESSION: Normal."
+    text = report_of(container("IHE.08", "Section Heading", [text_item(code, meaning, whole)]))
+    assert report_sentences(parse_report(text)) == ["Clear.", "Normal."]
+
+
 def test_a_structured_report_nested_without_end_is_cut(tmp_path: Path) -> None:
     item = text_item("121071", "Finding", "deepest")
     for _ in range(60):
@@ -207,5 +214,5 @@ def test_a_structured_report_nested_without_end_is_cut(tmp_path: Path) -> None:
     assert report_of(item) == ""
     path = structured_report(tmp_path / "sr.dcm", [item], StudyInstanceUID="1.2")
     write_dicom(tmp_path / "im.dcm", 1, StudyInstanceUID="1.2")
-    record = by_file(find(path.parent))["im.dcm"]
-    assert record.report == ""
+    with pytest.raises(DataError, match="1 structured reports have no text under a heading that is known"):
+        find(path.parent)

@@ -69,6 +69,14 @@ def test_one_table_of_the_two(tmp_path: Path) -> None:
         find(tmp_path)
 
 
+def test_codes_with_a_comma_are_turned_round(tmp_path: Path) -> None:
+    """Labels are named between commas in commands."""
+    write_openi_xml(tmp_path)
+    (tmp_path / "ecgen-radiology/2.xml").write_text(openi_xml(2, ["CXR2_x"], major="Hernia, Hiatal/large"))
+    assert labels_of(find(tmp_path), 2) == {"Hiatal Hernia"}
+    assert not any("," in name for name in LABEL_NAMES)
+
+
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
 

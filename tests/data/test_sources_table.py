@@ -162,9 +162,12 @@ def test_broken_json_lines(tmp_path: Path) -> None:
         find(path)
 
 
-def test_a_broken_gzip_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"no gzip at all", gzip.compress(b"image,report\n" * 99)[:10] + b"\xff" * 40]
+)
+def test_a_broken_gzip_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "films.csv.gz"
-    path.write_bytes(b"no gzip at all")
+    path.write_bytes(content)
     with pytest.raises(DataError, match="cannot be read"):
         find(path)
 

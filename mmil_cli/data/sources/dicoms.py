@@ -54,7 +54,10 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     names = StudyNames(listed.films, path)
     texts, notes = _texts(options.reports or path, listed, names)
     if listed.films and not any(film.study in texts for film in listed.films):
-        raise DataError(f"no report belongs to any of the {len(listed.films)} films of {path}; {_WHERE}")
+        raise DataError(
+            f"no report belongs to any of the {len(listed.films)} films of {path}{_wordless(listed)}; "
+            f"{_WHERE}"
+        )
     patients = _patients(listed.films)
     records = [
         *(_record(film, texts.get(film.study), patients, path) for film in listed.films),
@@ -96,7 +99,7 @@ def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[st
     pieces: dict[str, list[str | Path]] = defaultdict(list)
     for report in listed.reports:
         for study in names.of_name(report.study) or names.of_name(report.accession):
-            pieces[study].append(report.report or "")
+            pieces[study].extend([report.report] if report.report else [])
     left: list[str] = []
     if place.is_file():
         rows, unmatched = matched_rows(place, names)
@@ -109,7 +112,7 @@ def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[st
         _extend(pieces, files)
     several = sum(len(parts) > 1 for parts in pieces.values())
     told = [f"{several} studies have several reports, which are read as one"] if several else []
-    return {study: _joined(parts) for study, parts in pieces.items()}, [*left, *told]
+    return {study: _joined(parts) for study, parts in pieces.items() if parts}, [*left, *told]
 
 
 def _extend(pieces: dict[str, list[str | Path]], more: Mapping[str, Sequence[str | Path]]) -> None:
@@ -144,6 +147,12 @@ def _patients(films: Iterable[DicomObject]) -> dict[str, str]:
     return {patient: opaque_id(study) for patient, (_, study) in first.items() if patient}
 
 
+def _wordless(listed: _Listing) -> str:
+    """A clause on structured reports that say nothing that is read; "" where there are none."""
+    count = sum(not report.report for report in listed.reports)
+    return f" ({count} structured reports have no text under a heading that is known)" if count else ""
+
+
 def _record(film: DicomObject, report: str | Path | None, patients: Mapping[str, str], root: Path) -> Record:
     study_id = opaque_id(film.study)
     return Record(
@@ -167,6 +176,8 @@ def _notes(listed: _Listing) -> Iterator[str]:
         yield f"{listed.others} DICOM objects are neither films nor reports and are left alone"
     if listed.copies:
         yield f"{listed.copies} DICOM files are copies of others (the same instance UID) and are left alone"
+    if wordless := _wordless(listed):
+        yield wordless.strip(" ()")
     if without := sum(not film.patient for film in listed.films):
         yield f"{without} films have no patient id in their header; their studies count as patients"
     if listed.broken:

@@ -28,7 +28,7 @@ def film_name(name: str) -> str:
 
 def film_or_expected(films: Mapping[str, Path], name: str, folder: Path) -> Path:
     """The film of that file name, or where it should be, so that the record is rejected with its name."""
-    return films.get(film_name(name), folder / name)
+    return films.get(film_name(name), folder / Path(name).name)
 
 
 def files_below(folder: Path) -> Iterator[Path]:

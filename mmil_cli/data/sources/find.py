@@ -73,7 +73,10 @@ def _known() -> str:
 
 
 def _instead(path: Path) -> str:
-    """A clause that names a table of the folder, if there is one."""
+    """A clause that names what the path is instead, or a table of the folder, if there is one."""
+    for source in SOURCES.values():
+        if source.recognises(path):
+            return f"; it looks like {source.title} (--source {source.name})"
     if not path.is_dir():
         return ""
     tables = sorted(file.name for file in path.iterdir() if file.name.lower().endswith(TABLE_SUFFIXES))
@@ -95,7 +98,7 @@ def _check_options(source: Source, options: SourceOptions) -> None:
     if not source.has_reports and not options.labels_only:
         raise UsageError(
             f"{source.title} has labels but no reports; --labels-only makes a dataset of films and labels "
-            "for mmil probe and mmil ground (pretrain and retrieve need reports)"
+            "for mmil probe and mmil ground --phrases (pretrain and retrieve need reports)"
         )
 
 

@@ -17,11 +17,11 @@ from mmil_cli.errors import DataError, listing
 
 LABEL_NAMES = (
     "normal", "Airspace Disease", "Aorta", "Atherosclerosis", "Calcified Granuloma", "Cardiomegaly",
-    "Catheters, Indwelling", "Cicatrix", "Emphysema", "Fractures, Bone", "Hernia, Hiatal",
+    "Indwelling Catheters", "Cicatrix", "Emphysema", "Bone Fractures", "Hiatal Hernia",
     "Implanted Medical Device", "Infiltrate", "Nodule", "Opacity", "Pleural Effusion", "Pneumonia",
     "Pneumothorax", "Pulmonary Atelectasis", "Pulmonary Congestion", "Pulmonary Edema", "Scoliosis",
 )  # fmt: skip
-"""The codes that are kept: findings of the film that occur often enough to be learnt. [ours]"""
+"""The codes that are kept, those with a comma the other way round (`Hernia, Hiatal`). [ours]"""
 
 _UNCODED = {"no indexing", "technical quality of image unsatisfactory"}
 _TABLES = ("indiana_reports.csv", "indiana_projections.csv")
@@ -136,7 +136,7 @@ def _attribute(element: ElementTree.Element | None, name: str) -> str:
 
 def _labels(codes: Iterable[str]) -> tuple[int | None, ...]:
     """1 and 0 for the codes of a report, None throughout where it was not coded."""
-    given = {code.strip().lower() for code in codes} - {""}
+    given = {" ".join(reversed(code.strip().lower().split(", "))) for code in codes} - {""}
     if not given or given & _UNCODED:
         return (None,) * len(LABEL_NAMES)
     return tuple(int(name.lower() in given) for name in LABEL_NAMES)

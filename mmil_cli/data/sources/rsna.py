@@ -72,7 +72,7 @@ def _origins(path: Path) -> dict[str, str]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return {entry["subset_img_id"]: entry["img_id"].partition("_")[0] for entry in entries}
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise DataError(f"{path} is not RSNA's list of subset_img_id and img_id; fetch it again") from fault
 
 
