@@ -24,6 +24,7 @@ _TITLE_ABBREVIATIONS = frozenset(
         "i.e",
         "cf",
         "no",
+        "nos",
         "fig",
         "dept",
         "tel",
@@ -87,7 +88,10 @@ _UNFINISHED = re.compile(
 _RUNNING = re.compile(r"[a-z)\d]\.\s+[A-Z][^.?!:]*[^.?!:\s]\s*$")
 """A line that holds the end of a sentence and the beginning of another: running text, broken by its width."""
 
-_CLOCK = re.compile(r"^[ap]\.m$", re.IGNORECASE)
+_DOTTED = re.compile(r"^[a-z](?:\.[a-z])+$")
+"""`p.m`, `m.d`, `u.i.p`: the end of a sentence only when a new one plainly begins."""
+
+_SIGNATURE = re.compile(r"(?:drs?|signed|read by|m\.?d)\b[\s.,:_X]*", re.IGNORECASE)
 _DEBRIS = re.compile(r"^[\s.,;:>\])]+|[\s<\[(]+$")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -95,10 +99,12 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 def split_sentences(text: str) -> list[str]:
     """The sentences of running text, in order, without the numbers of an enumeration.
 
-    Line breaks are read as `unwrap` reads them. Pieces without a word (`2.`, `___.`, `XXXX`) are left out.
+    Line breaks are read as `unwrap` reads them. Pieces without a word (`2.`, `___.`, `XXXX`) and
+    signatures (`Dr. ___`) are left out.
     """
     pieces = (piece for line in re.split(r"\n+", unwrap(text)) for piece in _split_line(line))
-    return [sentence for piece in pieces if has_words(sentence := _tidy(piece))]
+    tidy = (_tidy(piece) for piece in pieces)
+    return [sentence for sentence in tidy if has_words(sentence) and not _SIGNATURE.fullmatch(sentence)]
 
 
 def normalise(text: str) -> str:
@@ -201,11 +207,11 @@ def _ends_sentence(match: re.Match[str]) -> bool:
         return match["stop"].startswith("..") or following[:1].isupper() or following[:1].isdigit()
     if token in _TITLE_ABBREVIATIONS or re.fullmatch(r"[a-z]", token):
         return False
-    if _CLOCK.match(token):
+    if _DOTTED.match(token):
         return bool(re.match(r"[A-Z][a-z]", following))
-    if following[:1].islower():
-        return len(token) > 3 and token not in _INNER_ABBREVIATIONS
-    return True
+    if token in _INNER_ABBREVIATIONS:
+        return following[:1].isupper()
+    return not following[:1].islower() or len(token) > 3
 
 
 def _tidy(piece: str) -> str:
