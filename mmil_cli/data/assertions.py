@@ -6,6 +6,7 @@ reach. The cues and the ends of scopes are ours.
 """
 
 import re
+from dataclasses import replace
 
 from mmil_cli.data.mentions import Mention, alternatives
 
@@ -118,6 +119,9 @@ _OTHER_SUBJECT = re.compile(r" and (?:no|the|there)\b|, (?!and\b|or\b)[^,]*\w[^,
 _REACH = 80
 """Most characters between a finding and a cue that follows it."""
 
+_BEFORE = 400
+"""Most characters around a finding that are read: the time stays linear whatever is called a sentence."""
+
 
 def assertion(sentence: str, mention: Mention) -> int | None:
     """1 there, 0 not there, -1 uncertain; None where the words do not speak of this film.
@@ -126,6 +130,9 @@ def assertion(sentence: str, mention: Mention) -> int | None:
         sentence: of lower case, single blanks, without de-identified gaps.
         mention: one of `find_mentions(sentence)`.
     """
+    start = max(0, mention.start - _BEFORE)
+    sentence = sentence[start : mention.end + _BEFORE]
+    mention = replace(mention, start=mention.start - start, end=mention.end - start)
     if _reached(_SUPPOSED, sentence, mention):
         return None
     if _follows(_NOT_EXCLUDED, sentence, mention):

@@ -121,6 +121,10 @@ _ELSEWHERE = re.compile(
 """What follows speaks of something else than the subject's size."""
 
 
+_REACH = 120
+"""Most characters between a subject and its state."""
+
+
 def find_mentions(sentence: str) -> list[Mention]:
     """All mentions of findings in a sentence of lower case, in the order of `FINDINGS`."""
     named = [
@@ -135,7 +139,7 @@ def _sizes(sentence: str) -> Iterator[Mention]:
     """Mentions of a size: of the heart, and of the mediastinum."""
     for name, subject in _SIZED.items():
         for match in subject.finditer(sentence):
-            before = _STATE_BEFORE.search(sentence[: match.start()])
+            before = _STATE_BEFORE.search(sentence, max(0, match.start() - _REACH), match.start())
             after = None if before else _state_after(sentence, match.end())
             if before:
                 yield Mention(name, before.start(), match.end(), _said(before))
@@ -145,8 +149,8 @@ def _sizes(sentence: str) -> Iterator[Mention]:
 
 def _state_after(sentence: str, start: int) -> re.Match[str] | None:
     """The first state after a subject, unless the sentence turns to something else before."""
-    state = _STATE.search(sentence, start)
-    turn = _ELSEWHERE.search(sentence, start)
+    state = _STATE.search(sentence, start, start + _REACH)
+    turn = _ELSEWHERE.search(sentence, start, start + _REACH)
     return state if state and (turn is None or state.start() < turn.start()) else None
 
 

@@ -303,3 +303,18 @@ def test_a_view_after_a_view_is_no_finding(title: str) -> None:
 )
 def test_dotted_abbreviations(text: str, expected: list[str]) -> None:
     assert split_sentences(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("A" * 200_000, 1),
+        ("no pause " * 20_000, 1),
+        ("1. " * 50_000, 0),
+        ("a." * 100_000, 0),
+        ("Big. " * 20_000, 20_000),
+    ],
+)
+def test_text_that_is_no_prose_is_read_in_linear_time(text: str, number: int) -> None:
+    """Quadratic patterns would take minutes here."""
+    assert len(split_sentences(text)) == number
