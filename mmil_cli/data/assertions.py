@@ -29,10 +29,14 @@ _DENIAL = _cues(
     r"""no | without | w/o | neither | nor | absence of | lack of | absent | negative for | free of | clear of
     | devoid of | never | den(?:y|ies) | no longer (?:\w+ )?(?:any|shows?|demonstrates?)
     | (?:does|do|did) not (?:\w+ )?(?:show|demonstrate|have|suggest|represent|reveal)
-    | (?:is|are) not (?:\w+ )?(?:suggestive of|consistent with|compatible with|typical of)
-    | (?<!near )(?<!near-)(?<!near complete )(?<!near-complete )(?<!partial )(?<!incomplete )resolution of
-    | disappearance of | removal of | complete clearing of | (?<!partially )(?<!nearly )resolved"""
+    | (?:is|are) not (?:\w+ )?(?:suggestive of|consistent with|compatible with|typical of)"""
 )
+_UNDONE = _cues(
+    r"""(?<!near )(?<!near-)(?<!near complete )(?<!near-complete )(?<!partial )(?<!incomplete )resolution of
+    | disappearance of | removal of | complete clearing of | (?<![a-z] )resolved | interval resolved"""
+)
+"""What was there and is no more: reaches no further than a comma."""
+
 _DOUBT = re.compile(
     _cues(
         r"""possib(?:le|ly|ility) | probabl[ey] | likely | may | might | could | perhaps | presum\w+
@@ -58,7 +62,7 @@ _END = re.compile(
         | (?<!consistent )(?<!compatible )(?<!keeping )with | there (?:is|are)
         | (?:again|also) (?:seen|noted|demonstrated) (?:is|are)"""
     ).pattern
-    + r"|[;:.]"
+    + r"|[;:]|\.(?!\d)"
 )
 """Where the reach of a cue ends."""
 
@@ -66,9 +70,8 @@ _NEW_PHRASE = alternatives(
     r"""there | the | an? | this | it | its | also | again | now | trace | tiny | small | mild\w* | minimal\w*
     | moderate\w* | large | severe\w* | slight\w* | stable | unchanged | persist\w+ | new | old | healed
     | chronic | increas\w+ | decreas\w+ | improv\w+ | worsen\w+ | bilateral | bibasilar | left | right | both
-    | multiple
-    | several | heart | cardiac | likely | possibl[ey] | probabl[ey] | residual | low | patchy | linear | only
-    | single | known | interval"""
+    | multiple | several | heart | cardiac | likely | possibl[ey] | probabl[ey] | residual | low | patchy
+    | linear | only | single | known | interval"""
 )
 _BREAK = re.compile(rf"(?:,| and) {_NEW_PHRASE}\b")
 """What opens a phrase of its own after a comma, rather than going on with a list."""
@@ -139,7 +142,8 @@ def assertion(sentence: str, mention: Mention) -> int | None:
         return UNCERTAIN
     if mention.said != POSITIVE:
         return _of_a_state(sentence, mention)
-    if _reached(_DENIAL, sentence, mention) or _follows(_GONE, sentence, mention):
+    denied = _reached(_DENIAL, sentence, mention) or _reached(_UNDONE, sentence, mention, over_commas=False)
+    if denied or _follows(_GONE, sentence, mention):
         return NEGATIVE
     doubted = _reached(_DOUBT, sentence, mention) or _follows(_DOUBTED, sentence, mention)
     if mention.finding == "Lung Lesion":
@@ -152,13 +156,14 @@ def _of_a_state(sentence: str, mention: Mention) -> int:
     return UNCERTAIN if mention.said == UNCERTAIN or _reached(_DOUBT, sentence, mention) else NEGATIVE
 
 
-def _reached(cues: re.Pattern[str], sentence: str, mention: Mention) -> bool:
+def _reached(cues: re.Pattern[str], sentence: str, mention: Mention, *, over_commas: bool = True) -> bool:
     """Whether a cue before the mention, or within it, reaches it."""
     harmless = [match.span() for match in _NO_NEGATION.finditer(sentence)]
     for cue in cues.finditer(sentence, 0, mention.end):
         if any(start <= cue.start() < end for start, end in harmless):
             continue
-        if cue.start() >= mention.start or not _is_cut(sentence, cue.end(), mention):
+        stopped = not over_commas and "," in sentence[cue.end() : mention.start]
+        if cue.start() >= mention.start or not (stopped or _is_cut(sentence, cue.end(), mention)):
             return True
     return False
 

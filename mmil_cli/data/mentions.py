@@ -115,7 +115,7 @@ _STATE_BEFORE = re.compile(
 )
 _SAID = {"large": 1, "normal": 0, "unsure": -1}
 _ELSEWHERE = re.compile(
-    r"[;:.]|\b(?:but|however|although|though|while|with|without|there|lungs?|vasculature|aort\w+)\b"
+    r"[;:]|\.(?!\d)|\b(?:but|however|although|though|while|with|without|there|lungs?|vasculature|aort\w+)\b"
     r"|, (?:no|the|and the)\b|\band (?:the|no|there)\b"
 )
 """What follows speaks of something else than the subject's size."""
