@@ -50,9 +50,16 @@ def preprocess(
     labels: Annotated[
         str | None,
         typer.Option(
-            "--labels", help="Tables: label columns, A,B,C; else all of nothing but 1, 0, -1 and blanks."
+            "--labels",
+            help="Tables: label columns, A,B,C (grades 0 to 9 too); else all of nothing but 1, 0, -1, blank.",
         ),
     ] = None,
+    label_reports: Annotated[
+        bool,
+        typer.Option(
+            "--label-reports", help="Label CheXpert's 14 findings by rules from the reports' words."
+        ),
+    ] = False,
     root: Annotated[
         Path | None,
         typer.Option("--root", help="The folder of the films; else that of the table or archive."),
@@ -121,6 +128,7 @@ def preprocess(
             side=side,
             encoding=encoding,
             seed=seed,
+            label_reports=label_reports,
             max_rejected=max_rejected,
             overwrite=overwrite,
             workers=num_cores() if workers is None else workers,

@@ -1,11 +1,12 @@
 """One record into what the dataset keeps of it: the work of one worker process, without any Arrow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmil_cli.data.film import normalise_view
 from mmil_cli.data.geometry import Affine
 from mmil_cli.data.images import read_film, resize_film
+from mmil_cli.data.labeler import label_report
 from mmil_cli.data.manifest import Record, RecordReason
 from mmil_cli.data.pixels import Encoding, encode
 from mmil_cli.data.reasons import Reason
@@ -51,12 +52,20 @@ class Rejection:
     detail: str
 
 
-def convert(record: Record, *, side: int, encoding: Encoding) -> Example | Rejection:
-    """Read, shrink and encode the film, cut the report into sentences; a fault of the record rejects it."""
+def convert(
+    record: Record, *, side: int, encoding: Encoding, label_reports: bool = False
+) -> Example | Rejection:
+    """Read, shrink and encode the film, cut the report into sentences; a fault of the record rejects it.
+
+    With `label_reports` the labels are those that the sentences tell, in place of the record's own.
+    """
     try:
-        return _convert(record, side, encoding)
+        example = _convert(record, side, encoding)
     except RejectedRecord as fault:
         return Rejection(record, str(fault.reason), fault.detail)
+    if not label_reports:
+        return example
+    return replace(example, record=replace(record, labels=label_report(example.sentences)))
 
 
 def _convert(record: Record, side: int, encoding: Encoding) -> Example:

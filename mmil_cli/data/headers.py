@@ -44,6 +44,11 @@ _KEYWORDS = (
     *("examination", "recommendation", "notification"),
 )
 _VIEW = re.compile(r"\b(chest|views?|radiographs?|cxr|pa|ap|lateral|portable|frontal|x ?rays?|films?)\b")
+_VIEW_WORDS = re.compile(
+    r"(?:chest|views?|radiographs?|cxr|pa|ap|lat(?:eral)?|portable|frontal|films?|upright|erect|semi|supine|single"
+    r"|one|two|and|bedside|\W)+",
+    re.IGNORECASE,
+)
 _ANATOMY = re.compile(
     r"\b(lungs?|pleura|pleural|heart|cardiac|cardiomediast\w*|mediast\w*|hil(?:a|um|ar)|bones?|osseous"
     r"|skelet\w*|soft tissues?|abdomen|lines?|tubes?|devices?|hardware|airways?|trachea|diaphragms?"
@@ -59,6 +64,16 @@ def fold(header: str) -> str:
 def is_usual(header: str) -> bool:
     """Whether the words are one of the known spellings, whatever their case."""
     return fold(header) in SECTION_OF_SPELLING
+
+
+def is_view(header: str) -> bool:
+    """Whether a header in capitals names the views: `PA AND LATERAL CHEST`."""
+    return header.upper() == header and _VIEW.search(fold(header)) is not None
+
+
+def only_view_words(text: str) -> bool:
+    """Whether what follows such a header only goes on with the name: `CHEST:  AP SEMI-ERECT`."""
+    return bool(text.strip()) and text.upper() == text and _VIEW_WORDS.fullmatch(text) is not None
 
 
 def section_of(header: str, current: str) -> tuple[str, bool]:

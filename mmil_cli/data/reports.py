@@ -4,7 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmil_cli.data.headers import DESCRIBING, PRELIMINARY, SECTION_OF_SPELLING, is_usual, section_of
+from mmil_cli.data.headers import (
+    DESCRIBING,
+    PRELIMINARY,
+    SECTION_OF_SPELLING,
+    is_usual,
+    is_view,
+    only_view_words,
+    section_of,
+)
 from mmil_cli.data.sentences import has_words, normalise, split_sentences, unwrap
 
 __all__ = ["Section", "normalise", "parse_report", "report_sentences", "split_sentences"]
@@ -43,6 +51,8 @@ _WITHIN = re.compile(
     rf"(?<=\s)(?P<capitals>{_INNER_NAMES})[ \t]*:"
     r"|(?<=[.?!)] )[ ]*(?P<title>Findings|Impression|Conclusion|Comparison|Indication|Technique|History)[ ]?:"
 )
+_PROSE = re.compile(r"[a-z]{2}(?: _{2,})?[)\"']?[.?!](?:\s|$)")
+"""The end of a sentence, which a title (`PORTABLE CHEST OF ___`) has not."""
 
 
 def parse_report(text: str) -> list[Section]:
@@ -51,14 +61,21 @@ def parse_report(text: str) -> list[Section]:
 
 
 def report_sentences(sections: Sequence[Section]) -> list[str]:
-    """The sentences that describe the film: findings and impression, or the last paragraph without them.
+    """The sentences that describe the film: findings and impression, or the plain paragraphs without them.
 
-    A report without any header is all description. Text that stands directly under a header of another kind
-    (history, comparison, ...) is never taken; a preliminary reading counts only when there is nothing else.
+    A report without any header is all description. Findings may lack their header: paragraphs of prose that
+    no header speaks for, before the impression, are taken for them. Text that stands directly under a header
+    of another kind (history, comparison, ...) is never taken; a preliminary reading counts only when there
+    is nothing else.
     """
+    names = [section.name for section in sections]
     described = [
         s for section in sections if section.name in DESCRIBING for s in split_sentences(section.text)
     ]
+    if "impression" in names and not {"findings", "findings and impression"} & set(names):
+        before = sections[: names.index("impression")]
+        paragraphs = (p for section in before for p in _undirected_paragraphs(section))
+        described = [s for p in paragraphs if _PROSE.search(p) for s in split_sentences(p)] + described
     return described or _plain_sentences(sections)
 
 
@@ -66,9 +83,10 @@ def _plain_sentences(sections: Sequence[Section]) -> list[str]:
     if [section.name for section in sections] == ["text"]:
         return split_sentences(sections[0].text)
     paragraphs = [p for section in sections for p in _undirected_paragraphs(section) if has_words(p)]
+    prose = [paragraph for paragraph in paragraphs if _PROSE.search(paragraph)]
     preliminary = [section.text for section in sections if section.name in PRELIMINARY]
-    last = paragraphs[-1:] or preliminary[-1:]
-    return [sentence for paragraph in last for sentence in split_sentences(paragraph)]
+    taken = prose or paragraphs[-1:] or preliminary[-1:]
+    return [sentence for paragraph in taken for sentence in split_sentences(paragraph)]
 
 
 def _undirected_paragraphs(section: Section) -> list[str]:
@@ -86,6 +104,8 @@ def _parse_block(block: str) -> list[Section]:
             name, kept = section_of(header, parts[-1][0]) if header else (parts[-1][0], True)
             if name != parts[-1][0] or not kept:
                 parts.append((name, []))
+            if header and is_view(header) and only_view_words(rest):
+                continue
             parts[-1][1].append(f"{header.strip()}: {rest.strip()}" if header and kept else rest)
     sections = (Section(name, unwrap("\n".join(lines))) for name, lines in parts)
     return [section for section in sections if section.text]
@@ -100,6 +120,9 @@ def _cut_headers(line: str) -> list[tuple[str, str]]:
     opening = _opening_header(line)
     if opening:
         spans.append((*opening.span(), opening["name"]))
+        second = _AT_START.match(line, opening.end())
+        if second and is_view(second["name"]) and section_of(opening["name"], "")[0] in DESCRIBING:
+            spans[0] = (opening.start(), second.end(), opening["name"])
     for match in _WITHIN.finditer(line, spans[0][1] if spans else 0):
         spans.append((*match.span(), match["capitals"] or match["title"]))
     starts = [start for start, _, _ in spans] + [len(line)]

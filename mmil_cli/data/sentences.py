@@ -24,6 +24,7 @@ _TITLE_ABBREVIATIONS = frozenset(
         "i.e",
         "cf",
         "no",
+        "nos",
         "fig",
         "dept",
         "tel",
@@ -56,15 +57,17 @@ _INNER_ABBREVIATIONS = frozenset(
 
 _BOUNDARY = re.compile(
     r"""
-    (?P<token>[^\s.?!]*(?:\.[A-Za-z](?=\.))*)      # before the dot; inner dots of p.m. belong to it
-    (?P<stop>[.?!]+)(?P<close>["')\]>]*)
+    (?P<token>[^\s.?!]{0,99}(?:\.[A-Za-z](?=\.)){0,9})      # before the dot; inner dots of p.m. belong to it
+    (?P<stop>[.?!]{1,19})(?P<close>["')\]>]{0,9})
     (?:
-        \s+(?=(?P<next>\S+))                       # the usual case
+        \s+(?=(?P<next>\S{1,99}))                       # the usual case
       | (?=(?P<glued>[A-Z][a-z]+\b|\d+\.\s))       # "bilaterally.There is": the blank was forgotten
     )
     """,
     re.VERBOSE,
 )
+"""The lengths are bounded so that the time stays linear on text that is no prose."""
+
 _ENUMERATION = re.compile(
     r"(?<![\w.,/-])\(?(?P<number>\d{1,2})(?:[.)]|\.\)|\.,)(?:\s+|(?=[A-Z]))(?=[A-Z0-9(_\"'\[])"
 )
@@ -87,7 +90,13 @@ _UNFINISHED = re.compile(
 _RUNNING = re.compile(r"[a-z)\d]\.\s+[A-Z][^.?!:]*[^.?!:\s]\s*$")
 """A line that holds the end of a sentence and the beginning of another: running text, broken by its width."""
 
-_CLOCK = re.compile(r"^[ap]\.m$", re.IGNORECASE)
+_DOTTED = re.compile(r"^[a-z](?:\.[a-z])+$")
+"""`p.m`, `m.d`, `u.i.p`: the end of a sentence only when a new one plainly begins."""
+
+_SIGNATURE = re.compile(r"(?:drs?|signed|read by|m\.?d)\b[\s.,:_X]*", re.IGNORECASE)
+_NEAR = 200
+"""Characters before a number that are looked at: more than four words."""
+
 _DEBRIS = re.compile(r"^[\s.,;:>\])]+|[\s<\[(]+$")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -95,10 +104,12 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 def split_sentences(text: str) -> list[str]:
     """The sentences of running text, in order, without the numbers of an enumeration.
 
-    Line breaks are read as `unwrap` reads them. Pieces without a word (`2.`, `___.`, `XXXX`) are left out.
+    Line breaks are read as `unwrap` reads them. Pieces without a word (`2.`, `___.`, `XXXX`) and
+    signatures (`Dr. ___`) are left out.
     """
     pieces = (piece for line in re.split(r"\n+", unwrap(text)) for piece in _split_line(line))
-    return [sentence for piece in pieces if has_words(sentence := _tidy(piece))]
+    tidy = (_tidy(piece) for piece in pieces)
+    return [sentence for sentence in tidy if has_words(sentence) and not _SIGNATURE.fullmatch(sentence)]
 
 
 def normalise(text: str) -> str:
@@ -162,7 +173,7 @@ def _items(line: str) -> list[str]:
     expected = 0
     for match in _ENUMERATION.finditer(line):
         number = int(match["number"])
-        if number == expected or _opens_item(number, line[: match.start()], line[match.end() :]):
+        if number == expected or _opens_item(number, line, match.span()):
             cuts.append(match.span())
             expected = number + 1
     if not cuts:
@@ -171,14 +182,15 @@ def _items(line: str) -> list[str]:
     return [line[: cuts[0][0]], *(line[after:end] for (_, after), end in zip(cuts, ends, strict=True))]
 
 
-def _opens_item(number: int, before: str, after: str) -> bool:
+def _opens_item(number: int, line: str, span: tuple[int, int]) -> bool:
     """Whether a number is the mark of an item: where a sentence may begin, or `Chest 1. ... 2. ...`."""
+    before = line[max(0, span[0] - _NEAR) : span[0]]
     if re.search(r"(?:^|[.?!)\]])\s*$", before):
         return True
     if number != 1:
         return False
     after_title = re.search(r"(?:^|[.?!]\s)\s*(?:[^\s.?!]+\s+){1,4}$", before) and re.search(
-        r"\b2[.)]", after
+        r"\b2[.)]", line[span[1] : span[1] + 10 * _NEAR]
     )
     return before.rstrip().endswith((":", ";")) or bool(after_title)
 
@@ -201,11 +213,11 @@ def _ends_sentence(match: re.Match[str]) -> bool:
         return match["stop"].startswith("..") or following[:1].isupper() or following[:1].isdigit()
     if token in _TITLE_ABBREVIATIONS or re.fullmatch(r"[a-z]", token):
         return False
-    if _CLOCK.match(token):
+    if _DOTTED.match(token):
         return bool(re.match(r"[A-Z][a-z]", following))
-    if following[:1].islower():
-        return len(token) > 3 and token not in _INNER_ABBREVIATIONS
-    return True
+    if token in _INNER_ABBREVIATIONS:
+        return following[:1].isupper()
+    return not following[:1].islower() or len(token) > 3
 
 
 def _tidy(piece: str) -> str:

@@ -5,7 +5,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,9 @@ PARQUET_SUFFIXES = (".parquet",)
 TABLE_SUFFIXES = CSV_SUFFIXES + JSON_LINES_SUFFIXES + PARQUET_SUFFIXES
 
 _LABELS = {"": None, "nan": None, "1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
+_GRADES = _LABELS | {text: grade for grade in range(10) for text in (str(grade), f"{grade}.0")}
 LABEL_VALUES = "1 (present), 0 (absent), -1 (uncertain) or blank (missing)"
+_OR_GRADES = f"{LABEL_VALUES}, or in a column of grades a whole number from 0 to 9"
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,44 @@ def parse_labels(values: Sequence[str], *, column: str, path: Path) -> list[int 
     Raises:
         DataError: values other than those; says which, in how many rows, and what is allowed.
     """
-    bad = [(number, text) for number, text in enumerate(values, start=1) if not is_label(text)]
+    return _parsed(values, _LABELS, f"{path.name}: label column {column!r}", LABEL_VALUES)
+
+
+def _parsed(
+    values: Sequence[str], meaning: Mapping[str, int | None], where: str, allowed: str
+) -> list[int | None]:
+    keys = [text.strip().lower() for text in values]
+    bad = [number for number, key in enumerate(keys) if key not in meaning]
     if bad:
-        found = listing(sorted({repr(text) for _, text in bad}))
+        found = listing(sorted({repr(values[number]) for number in bad}))
         raise DataError(
-            f"{path.name}: label column {column!r} holds {found} in {len(bad)} rows, "
-            f"first in row {bad[0][0]}; a label is {LABEL_VALUES}"
+            f"{where} holds {found} in {len(bad)} rows, first in row {bad[0] + 1}; a label is {allowed}"
         )
-    return [_LABELS[text.strip().lower()] for text in values]
+    return [meaning[key] for key in keys]
+
+
+def label_columns(values: Sequence[str], *, column: str, path: Path) -> list[tuple[str, list[int | None]]]:
+    """One column of a table as named columns of labels.
+
+    A column of labels stays as it is. A column of grades (whole numbers 0 to 9, edema severity for one)
+    becomes a label for each threshold, `edema >= 1`, `edema >= 2`, ... up to the highest grade: the
+    comparisons in which ordinal findings are scored. Uncertain and missing grades are so at each threshold.
+
+    Raises:
+        DataError: values that are neither labels nor grades.
+    """
+    grades = _parsed(values, _GRADES, f"{path.name}: label column {column!r}", _OR_GRADES)
+    highest = max((grade for grade in grades if grade is not None), default=0)
+    if highest <= 1:
+        return [(column, grades)]
+    return [
+        (f"{column} >= {least}", [_reaches(grade, least) for grade in grades])
+        for least in range(1, highest + 1)
+    ]
+
+
+def _reaches(grade: int | None, least: int) -> int | None:
+    return grade if grade is None or grade < 0 else int(grade >= least)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def pick_findings(known: Sequence[str], asked: Sequence[str] | None) -> tuple[st
     if not known:
         raise UsageError(
             "this dataset has no labels, so there is nothing to classify; run mmil preprocess on a source "
-            "that has label columns"
+            "that has label columns, or with --label-reports"
         )
     if asked is None:
         return tuple(known)

@@ -19,6 +19,7 @@ from mmil_cli import __version__
 from mmil_cli.data.convert import Example, Rejection, convert
 from mmil_cli.data.exclusion import exclude, keep_only
 from mmil_cli.data.info import REJECTED_FILE, DatasetInfo
+from mmil_cli.data.labeler import labelled_by_reports
 from mmil_cli.data.manifest import Manifest, Record, RecordReason, check_manifest, fingerprint
 from mmil_cli.data.pixels import DEFAULT_ENCODING, Encoding
 from mmil_cli.data.progress import Plan, Workshop, finished_dataset
@@ -69,6 +70,7 @@ def run(
     side: int = DEFAULT_SIDE,
     encoding: Encoding = DEFAULT_ENCODING,
     seed: int = 0,
+    label_reports: bool = False,
     max_rejected: float = DEFAULT_MAX_REJECTED,
     overwrite: bool = False,
     workers: int = 1,
@@ -92,6 +94,7 @@ def run(
         side: pixels of the long side of a stored film; smaller films are not enlarged.
         encoding: how pixels are stored.
         seed: of the split by patient, where the source names no splits.
+        label_reports: take CheXpert's 14 labels from the reports, in place of the source's own.
         max_rejected: share of the records beyond which the run fails.
         overwrite: replace another dataset at `out`, or another interrupted run for it.
         workers: processes that read films; 1 works in this process.
@@ -104,7 +107,8 @@ def run(
         DataError: the source contradicts itself, or too many of its records are unusable.
     """
     _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
-    manifest = _listed(source, source_options or SourceOptions(), exclusions, only, seed)
+    options = source_options or SourceOptions()
+    manifest = _listed(source, options, exclusions, only, seed, label_reports=label_reports)
     plan = _plan(manifest, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
     info = finished_dataset(out, plan, overwrite=overwrite)
     workshop = Workshop(out)
@@ -113,7 +117,7 @@ def run(
         return PreprocessResult(out, info, True, len(manifest.records), manifest.notes)
     workshop.start(plan, overwrite=overwrite)
     layout = Layout(manifest.label_names, encoding, side, manifest.root, shard_rows)
-    work = partial(convert, side=side, encoding=encoding)
+    work = partial(convert, side=side, encoding=encoding, label_reports=label_reports)
     with closing(ShardWriter(workshop, layout)) as writer:
         resumed = writer.records
         with _executor(executor, workers) as pool:
@@ -125,10 +129,24 @@ def run(
 
 
 def _listed(
-    source: Path, options: SourceOptions, exclusions: Path | None, only: Path | None, seed: int
+    source: Path,
+    options: SourceOptions,
+    exclusions: Path | None,
+    only: Path | None,
+    seed: int,
+    *,
+    label_reports: bool,
 ) -> Manifest:
     """The checked records of a source, exclusions marked, all with a split where the source names none."""
+    if label_reports and options.labels is not None:
+        raise UsageError(
+            "--labels takes the labels from columns and --label-reports from the reports; give one of them"
+        )
+    if label_reports and options.labels_only:
+        raise UsageError("--label-reports needs the reports that --labels-only leaves out; give one of them")
     manifest = find_records(source, options)
+    if label_reports:
+        manifest = labelled_by_reports(manifest)
     check_manifest(manifest)
     if exclusions:
         manifest = exclude(manifest, exclusions)

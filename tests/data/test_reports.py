@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from marked_reports import MarkedReport, count_boundaries, read_marked_reports, read_openi_spans
 
 from mmil_cli.data.reports import Section, normalise, parse_report, report_sentences, split_sentences
 
@@ -239,3 +240,81 @@ def test_reports_wrapped_at_other_columns_are_joined_too(
     wrapped = [textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) for text in texts]
     differ = sum(split_sentences(a) != split_sentences(b) for a, b in zip(texts, wrapped, strict=True))
     assert differ / len(texts) < 0.005
+
+
+def test_sentences_of_the_marked_reports_are_found() -> None:
+    """Hand-marked reports in the shape of MIMIC-CXR and of OpenI: each start and each end counts."""
+    reports = read_marked_reports()
+    counts: Counter[str] = Counter()
+    for report in reports:
+        count_boundaries(report, sentences(report.text), counts)
+    assert len(reports) >= 100
+    assert counts["right"] > 1000
+    assert counts["right"] / (counts["right"] + counts["extra"]) > 0.99, counts
+    assert counts["right"] / (counts["right"] + counts["missed"]) > 0.99, counts
+
+
+def test_sentences_of_real_reports_are_found(shared_data: Path) -> None:
+    """A hundred OpenI reports whose sentences were marked by hand."""
+    counts: Counter[str] = Counter()
+    with tarfile.open(shared_data / "openi_reports" / "NLMCXR_reports.tgz") as archive:
+        texts = {Path(member.name).stem: member for member in archive if member.name.endswith(".xml")}
+        for name, spans in read_openi_spans().items():
+            root = ElementTree.parse(archive.extractfile(texts[name])).getroot()  # type: ignore[arg-type]
+            nodes = {node.get("Label"): node.text or "" for node in root.iter("AbstractText")}
+            text = "\n".join(nodes[label] for label in ("FINDINGS", "IMPRESSION") if nodes[label])
+            laid_out = f"FINDINGS: {nodes['FINDINGS']}\nIMPRESSION: {nodes['IMPRESSION']}"
+            count_boundaries(MarkedReport(name, text, spans), sentences(laid_out), counts)
+    assert counts["right"] > 1200
+    assert counts["right"] / (counts["right"] + counts["extra"]) > 0.98, counts
+    assert counts["right"] / (counts["right"] + counts["missed"]) > 0.98, counts
+
+
+def test_findings_without_their_header_are_found() -> None:
+    text = (
+        "INDICATION:  Cough.\n\n COMPARISON:  None.\n\n PA AND LATERAL VIEWS\n\n The heart is big.  No "
+        "effusion.\n\n IMPRESSION:  Cardiomegaly.\n"
+    )
+    assert sentences(text) == ["The heart is big.", "No effusion.", "Cardiomegaly."]
+    with_findings = text.replace("The heart", "FINDINGS:  The heart")
+    assert sentences(with_findings) == ["The heart is big.", "No effusion.", "Cardiomegaly."]
+
+
+def test_all_plain_paragraphs_count_and_titles_and_signatures_do_not() -> None:
+    text = "HISTORY:  Fever.\n\n The lungs are clear.\n\n The heart is big.\n\n DR. ___\n"
+    assert sentences(text) == ["The lungs are clear.", "The heart is big."]
+
+
+@pytest.mark.parametrize("title", ["CHEST:  AP SEMI-ERECT", "CHEST, PORTABLE: UPRIGHT AP"])
+def test_a_view_after_a_view_is_no_finding(title: str) -> None:
+    assert sentences(f"{title}\n\nFINDINGS:  Big heart.") == ["Big heart."]
+    assert sentences("CHEST: CLEAR LUNGS") == ["CLEAR LUNGS"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Told P.A. ___ at 10:15. Clear.", ["Told P.A. ___ at 10:15.", "Clear."]),
+        ("Pattern of U.I.P. or N.S.I.P. as before.", ["Pattern of U.I.P. or N.S.I.P. as before."]),
+        ("No active T.B. The heart is big.", ["No active T.B.", "The heart is big."]),
+        ("Plaques, max. 6 mm thick. Clear.", ["Plaques, max. 6 mm thick.", "Clear."]),
+        ("Old fractures of ribs nos. 8 and 9.", ["Old fractures of ribs nos. 8 and 9."]),
+    ],
+)
+def test_dotted_abbreviations(text: str, expected: list[str]) -> None:
+    assert split_sentences(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("A" * 200_000, 1),
+        ("no pause " * 20_000, 1),
+        ("1. " * 50_000, 0),
+        ("a." * 100_000, 0),
+        ("Big. " * 20_000, 20_000),
+    ],
+)
+def test_text_that_is_no_prose_is_read_in_linear_time(text: str, number: int) -> None:
+    """Quadratic patterns would take minutes here."""
+    assert len(split_sentences(text)) == number

@@ -97,9 +97,28 @@ def test_an_unknown_label_value_is_told(tmp_path: Path) -> None:
         for n, value in enumerate([1, 0, "yes", "2"])
     ]
     with pytest.raises(
-        DataError, match=r"'Edema' holds '2', 'yes' in 2 rows, first in row 3; a label is 1 \(present"
+        DataError, match=r"'Edema' holds 'yes' in 1 rows, first in row 3; a label is 1 \(present.*0 to 9"
     ):
         find(write_csv(tmp_path / "films.csv", rows), labels=("Edema",))
+
+
+def test_grades_become_a_label_for_each_threshold(tmp_path: Path) -> None:
+    grades = [0, "1.0", 2, 3, -1, ""]
+    rows = [
+        {"image": f"{n}.png", "report": "x", "Severity": grade, "Edema": 1} for n, grade in enumerate(grades)
+    ]
+    path = write_csv(tmp_path / "films.csv", rows)
+    manifest = find(path, labels=("Severity", "Edema"))
+    assert manifest.label_names == ("Severity >= 1", "Severity >= 2", "Severity >= 3", "Edema")
+    assert [record.labels[:3] for record in manifest.records] == [
+        (0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (-1, -1, -1), (None, None, None),
+    ]  # fmt: skip
+    assert find(path).label_names == ("Edema",)
+
+
+def test_a_named_column_without_a_value_stays_a_label(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "films.csv", [{"image": "a.png", "report": "x", "Edema": ""}])
+    assert find(path, labels=("Edema",)).label_names == ("Edema",)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.splits import normalise_split
-from mmil_cli.data.tables import TABLE_SUFFIXES, Table, is_label, parse_labels, read_table
+from mmil_cli.data.tables import TABLE_SUFFIXES, Table, is_label, label_columns, read_table
 from mmil_cli.errors import DataError, UsageError, listing, nearest
 
 FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id", "view", "split")
@@ -34,9 +34,9 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         raise DataError(f"{path} names columns but has no row; it needs one row an image")
     columns = _columns(table, options.columns, needs_report=not options.labels_only)
     labels, notes = _label_columns(table, columns, options.labels)
-    values = [parse_labels(table.column(name), column=name, path=path) for name in labels]
+    graded = [pair for name in labels for pair in label_columns(table.column(name), column=name, path=path)]
     rows = _Rows(table, columns, (options.root or path.parent).absolute())
-    label_rows = list(zip(*values, strict=True)) or [()] * len(table.rows)
+    label_rows = list(zip(*(values for _, values in graded), strict=True)) or [()] * len(table.rows)
     records = tuple(rows.record(number, label_rows[number]) for number in range(len(table.rows)))
     asked = (
         *((f"column {field}", name) for field, name in sorted(columns.items())),
@@ -46,7 +46,7 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         "table",
         rows.root,
         records,
-        tuple(labels),
+        tuple(name for name, _ in graded),
         asked,
         (*notes, *_id_notes(table, columns, options.columns)),
     )
