@@ -33,7 +33,7 @@ class GeneralisedMean(Aggregator):
 
     def __init__(self, *, gamma: ScaleLike = 3.0) -> None:
         super().__init__()
-        self.logit = RegionLogit()
+        self.logit = RegionLogit(adds_up=False)
         self.gamma = Scale(gamma, name="gm: gamma", default=3.0, lowest=SOFTEST)
 
     def forward(self, instances: Instances) -> Float[Tensor, "image sentence"]:

@@ -28,7 +28,7 @@ class ISR(Aggregator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.logit = RegionLogit()
+        self.logit = RegionLogit(adds_up=True)
 
     def forward(self, instances: Instances) -> Float[Tensor, "image sentence"]:
         """Scores of each image with each sentence."""

@@ -36,7 +36,7 @@ class NoisyAnd(Aggregator):
 
     def __init__(self, *, gamma: ScaleLike = 10.0) -> None:
         super().__init__()
-        self.logit = RegionLogit()
+        self.logit = RegionLogit(adds_up=False)
         self.gamma = Scale(gamma, name="noisy-and: gamma", default=10.0, lowest=SOFTEST, auto=False)
         self.threshold = nn.Parameter(torch.logit(torch.tensor(0.1)))
 
