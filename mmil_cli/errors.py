@@ -33,6 +33,10 @@ class CheckpointError(MmilError):
     """A checkpoint folder is incomplete or does not fit the model it is loaded into."""
 
 
+class AlreadyTold(MmilError):
+    """What ended this process of a job is told by another one; nothing is to be said again."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause such as `; did you mean 'lse'?`, or nothing when no known name is close."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from mmil_cli.core.bags import SentenceBag
-from mmil_cli.core.losses.pairing import SameGroup, pair_batch
+from mmil_cli.core.distributed import AcrossProcesses, gather_reports, gather_rows, merge_sentences, pair_job
+from mmil_cli.core.losses.pairing import Pairing, SameGroup, pair_batch
 from mmil_cli.core.model import DualEncoder
 from mmil_cli.core.sentences import held_sentences
-from mmil_cli.data.batches import Batch
+from mmil_cli.data.batches import Batch, Part
 from mmil_cli.data.transforms import Augment, normalise
 from mmil_cli.training.loop import Losses
 
@@ -22,12 +24,18 @@ class ContrastiveObjective:
     The encoders run in the precision of `autocast`, the scores and losses in float32. Sentences that the
     step does not look at are not encoded.
 
+    Where a batch is spread over processes, each encodes its own films and sentences, and each ends with the
+    loss of the whole batch, as one process would (`core.distributed`). Augmentation, the choice of sentences
+    and calibrated scales agree too. What cannot agree is what an encoder itself draws at random, such as
+    dropout; the numbers of `readings` are of the films of this process.
+
     Args:
         model: both towers and the score.
         augment: random changes of the films.
         mean: subtracted from pixels in [0, 1].
         std: divides them then.
         same_group: what to make of same-study and same-text pairs.
+        part: the rows of each batch that this process has.
         autocast: makes the context the encoders run in.
     """
 
@@ -39,6 +47,7 @@ class ContrastiveObjective:
         mean: float,
         std: float,
         same_group: SameGroup,
+        part: Part,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.model = model
@@ -46,23 +55,40 @@ class ContrastiveObjective:
         self.mean = mean
         self.std = std
         self.same_group = same_group
+        self.part = part
         self.autocast = autocast
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Losses:
         """The loss of a batch and its parts by term, with every scale."""
         score = self.model.score
-        films, cover = self.augment(batch.films, batch.cover, generator)
-        held, index = held_sentences(score.sentence_aggregator.choose(batch.sentence_index))
+        films, cover = self.augment(batch.films, batch.cover, generator, part=self.part)
+        held, index = held_sentences(self._choose(batch.sentence_index))
         with self.autocast():
             images = self.model.encode_images(normalise(films, mean=self.mean, std=self.std), cover)
             sentences = self.model.encode_sentences(batch.tokens[held], batch.token_mask[held])
-        loss = score.loss(
-            images.regions,
-            SentenceBag(sentences=sentences, index=index),
-            pair_batch(batch.study, batch.text, same_group=self.same_group),
-        )
+        reports, pairing = self._meet(SentenceBag(sentences=sentences, index=index), held, batch)
+        loss = score.loss(images.regions, reports, pairing)
         return Losses(
             total=loss.total,
             parts=loss.parts,
-            readings=functools.partial(score.readings, images.regions.detach(), sentences.detach()),
+            readings=functools.partial(score.readings, images.regions.detach(), reports.sentences.detach()),
         )
+
+    def _choose(self, index: Tensor) -> Tensor:
+        """The sentences that this step looks at; lots are drawn for the reports of the whole batch."""
+        choose = self.model.score.sentence_aggregator.choose
+        if self.part.is_whole:
+            return choose(index)
+        slots = int(AcrossProcesses().max(torch.tensor(index.shape[1], device=index.device)))
+        whole = index.new_full((self.part.num_rows, slots), -1)
+        whole[self.part.rows, : index.shape[1]] = index
+        chosen = choose(whole)[self.part.rows]
+        torch.manual_seed(torch.initial_seed() + self.part.first)  # or dropout would be alike in all
+        return chosen
+
+    def _meet(self, own: SentenceBag, held: Tensor, batch: Batch) -> tuple[SentenceBag, Pairing]:
+        """The reports that the films of this process are scored with, and their roles."""
+        if self.part.is_whole:
+            return own, pair_batch(batch.study, batch.text, same_group=self.same_group)
+        reports = merge_sentences(gather_reports(own), gather_rows(batch.sentence[held]))
+        return reports, pair_job(batch.study, batch.text, same_group=self.same_group)

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,10 @@ from mmil_cli.errors import UsageError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and commands such as preprocess never need it
     import torch
+
+
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun writes into the environment of each process."""
 
 
 def pick_device(name: str = "auto") -> "torch.device":
@@ -37,6 +42,39 @@ def pick_device(name: str = "auto") -> "torch.device":
 
 def _no_device(name: str) -> UsageError:
     return UsageError(f"no device {name!r} on this machine; use auto, cpu or cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceInJob:
+    """Which of the processes of a job this one is.
+
+    Attributes:
+        rank: its number in the job, from 0.
+        size: how many processes there are.
+        local_rank: its number on this machine, from 0.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+
+def place_in_job() -> PlaceInJob:
+    """What torchrun has written into the environment; without it, the only process.
+
+    Raises:
+        UsageError: part of it is missing.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return PlaceInJob()
+    missing = [name for name in TORCHRUN if name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start several "
+            "processes with torchrun, or unset WORLD_SIZE"
+        )
+    rank, size, local_rank = (int(os.environ[name]) for name in TORCHRUN[:3])
+    return PlaceInJob(rank=rank, size=size, local_rank=local_rank)
 
 
 def has_fast_bfloat16(device: "torch.device") -> bool:

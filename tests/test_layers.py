@@ -25,6 +25,7 @@ RANKS = {
     "objective": 4,
     "stages": 5,
     "cli": 6,
+    "__main__": 7,
 }
 TORCH_FREE = ("cli", "config", "data/sources", "metrics", "phantom", "viz")
 HEAVY = {"torch", "torchvision", "transformers"}

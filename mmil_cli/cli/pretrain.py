@@ -1,12 +1,15 @@
 """`mmil pretrain`."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmil_cli.errors import UsageError
+from mmil_cli.errors import AlreadyTold, MmilError, UsageError
+from mmil_cli.runtime import place_in_job
 
 if TYPE_CHECKING:
     from mmil_cli.stages.pretrain import PretrainResult
@@ -40,22 +43,39 @@ def pretrain(
     the resolved recipe is written into the checkpoint.
 
     Example: `mmil pretrain datasets/mine --score lse+nl --recipe laptop --set optim.epochs=20`
+
+    On several GPUs or machines: `torchrun --nproc-per-node 4 -m mmil_cli pretrain datasets/mine`;
+    data.batch_size is then the films of all processes together.
     """
     from mmil_cli.config.load import load_recipe
 
-    _refuse_two_scores(score, override or [])
-    resolved = load_recipe(recipe, score=score, overrides=override or [])
+    place = place_in_job()
+    with _silent_on(*[UsageError] * (place.local_rank > 0)):  # the first of each machine tells it
+        _refuse_two_scores(score, override or [])
+        resolved = load_recipe(recipe, score=score, overrides=override or [])
     name = Path(recipe).stem if recipe else "default"
     folder = out or Path("runs") / f"{name}-{(score or resolved.score.expression).replace(' ', '')}"
 
     from mmil_cli.cli.progress import TrainingProgress
     from mmil_cli.stages.pretrain import run
 
-    with TrainingProgress() as progress:
-        result = run(
-            data, folder, recipe=resolved, device=device, overwrite=overwrite, watchers=progress.watchers()
-        )
+    call = functools.partial(run, data, folder, recipe=resolved, device=device, overwrite=overwrite)
+    with _silent_on(AlreadyTold):
+        if place.rank > 0:
+            call()  # the first process of a job speaks for all
+            return
+        with TrainingProgress() as progress:
+            result = call(watchers=progress.watchers())
     _show(result)
+
+
+@contextmanager
+def _silent_on(*errors: type[MmilError]) -> Iterator[None]:
+    """Ends this process without a word on an error that another process of its job tells."""
+    try:
+        yield
+    except errors as error:
+        raise typer.Exit(error.exit_code) from error
 
 
 def _refuse_two_scores(score: str | None, overrides: Sequence[str]) -> None:

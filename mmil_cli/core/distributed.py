@@ -54,7 +54,7 @@ def gather_reports(reports: SentenceBag) -> SentenceBag:
 
     The report of local image b is at place b after those of lower ranks. Numbers of reports, sentences,
     slots and words may differ between processes. A sentence that several processes hold stays several rows,
-    each with the features (and the dropout) of its process.
+    each with the features (and the dropout) of its process; `merge_sentences` makes one of them.
     """
     sentences, words = reports.sentences, reports.sentences.words
     num_words = 0 if words is None else words.features.shape[1]
@@ -69,6 +69,20 @@ def gather_reports(reports: SentenceBag) -> SentenceBag:
         ),
         index=gather_rows(F.pad(index, (0, slots - index.shape[1]), value=-1)),
     )
+
+
+def merge_sentences(reports: SentenceBag, number: Int[Tensor, " sentence"]) -> SentenceBag:
+    """The reports with each sentence once: of rows with equal numbers the first stays, in the old order.
+
+    What processes hold in common is then scored once, and the table of sentences is that of one process.
+    """
+    distinct, place = torch.unique(number, return_inverse=True)
+    rows = torch.arange(len(number), device=number.device)
+    first = rows.new_full((len(distinct),), len(number)).scatter_reduce_(0, place, rows, "amin")
+    kept = first.sort().values
+    new_place = torch.searchsorted(kept, first)[place]
+    index = F.pad(new_place, (0, 1), value=-1)[reports.index]  # -1 reads the last place
+    return SentenceBag(sentences=reports.sentences[kept], index=index)
 
 
 def pair_job(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmil_cli.core.grammar import Call, parse_call
+from mmil_cli.core.losses.reducer import LOCAL, Reducer
 from mmil_cli.errors import UsageError, nearest
 
 LOWEST, HIGHEST = 0.1, 100.0  # of scales that are learned or calibrated, unless said otherwise
@@ -124,14 +125,21 @@ class Scale(nn.Module):
                 high = (low + high) / 2
 
 
-def effective_number(weights: Float[Tensor, "image region sentence"]) -> Float[Tensor, ""]:
+def effective_number(
+    weights: Float[Tensor, "image region sentence"], reducer: Reducer = LOCAL
+) -> Float[Tensor, ""]:
     """e^H of weights over regions, averaged over pairs of an image and a sentence; 1 to N.
 
     Pairs without weights, of an image without regions or a sentence without words, do not count; without any
     pair it is 1.
+
+    Args:
+        weights: of the images of this process; 0 for padding.
+        reducer: finishes the average over the images of all processes.
     """
-    entropy = torch.special.entr(weights).sum(dim=1)[weights.sum(dim=1) > 0]
-    return entropy.exp().mean() if entropy.numel() else torch.ones((), device=weights.device)
+    numbers = torch.special.entr(weights).sum(dim=1)[weights.sum(dim=1) > 0].exp()
+    total, count = reducer.sum(torch.stack([numbers.sum(), numbers.new_tensor(numbers.numel())]))
+    return torch.where(count > 0, total / count.clamp(min=1), 1.0)
 
 
 def read_scales(part: nn.Module) -> dict[str, Float[Tensor, ""]]:

@@ -12,6 +12,7 @@ from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, Words
 from mmil_cli.core.critics.critic import Critic
 from mmil_cli.core.losses.objective import Loss
 from mmil_cli.core.losses.pairing import Pairing
+from mmil_cli.core.losses.reducer import Reducer
 from mmil_cli.core.memory import chunk_numbers
 from mmil_cli.core.scales import read_scales
 from mmil_cli.core.sentences import SentenceAggregator
@@ -75,13 +76,13 @@ class Score(nn.Module):
         While training, scales set to `auto` take a step of calibration first.
         """
         if self.training:
-            self._calibrate(regions, reports.sentences)
+            self._calibrate(regions, reports.sentences, pairing.reducer)
         scores = self(regions, reports)
         total = torch.zeros((), device=reports.index.device)
         parts: dict[str, Tensor] = {}
         for name, term in self._terms():
             if self.training:
-                term.calibrate_temperature(scores[name].scores.detach())
+                term.calibrate_temperature(scores[name].scores.detach(), pairing.reducer)
             found = term.objective(term.logit_scale * scores[name].scores, pairing)
             total = total + term.weight * found.total
             parts |= {f"{name}/{part}": value for part, value in found.parts.items()}
@@ -212,12 +213,12 @@ class Score(nn.Module):
         return self._instances(regions[::stride], sentences[::step][:SENTENCES_READ])
 
     @torch.no_grad()
-    def _calibrate(self, regions: RegionBag, sentences: Sentences) -> None:
+    def _calibrate(self, regions: RegionBag, sentences: Sentences, reducer: Reducer) -> None:
         terms = [term for _, term in self._terms() if term.calibrates]
         if terms:
             instances = self._sample(regions, sentences)
             for term in terms:
-                term.calibrate(instances)
+                term.calibrate(instances, reducer)
 
     def _streams(self, term: Term) -> bool:
         return self.critic.is_product and term.aggregator.streams

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmil_cli.core.aggregators.aggregator import Aggregator
 from mmil_cli.core.aggregators.instances import Instances
+from mmil_cli.core.losses.reducer import LOCAL, Reducer
 from mmil_cli.core.scales import TARGET_REGIONS, Mode, Scale, Setting, effective_number, read_scales
 from mmil_cli.errors import UsageError
 
@@ -49,19 +50,19 @@ class Term(nn.Module):
         scales = [module for module in self.aggregator.modules() if isinstance(module, Scale)]
         return [scale for scale in scales if scale.mode is Mode.AUTO]
 
-    def calibrate(self, instances: Instances) -> None:
-        """A step of calibration of every scale of the aggregator that is `auto`."""
+    def calibrate(self, instances: Instances, reducer: Reducer = LOCAL) -> None:
+        """A step of calibration of every scale of the aggregator that is `auto`, on the images of the job."""
         for scale in self.calibrates:
             scale.calibrate(
-                lambda: effective_number(self.aggregator.weights(instances)),
+                lambda: effective_number(self.aggregator.weights(instances), reducer),
                 target=scale.setting.target or TARGET_REGIONS,
             )
 
-    def calibrate_temperature(self, scores: Float[Tensor, "image report"]) -> None:
-        """A step of calibration of the temperature, if it is `auto`."""
+    def calibrate_temperature(self, scores: Float[Tensor, "image report"], reducer: Reducer = LOCAL) -> None:
+        """A step of calibration of the temperature, if it is `auto`, on the images of the job."""
         if self.scale.mode is Mode.AUTO:
             self.scale.calibrate(
-                lambda: effective_number((self.scale() * scores).softmax(dim=1).unsqueeze(2)),
+                lambda: effective_number((self.scale() * scores).softmax(dim=1).unsqueeze(2), reducer),
                 target=self.scale.setting.target or math.sqrt(scores.shape[1]),
             )
 

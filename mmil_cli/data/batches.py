@@ -1,5 +1,6 @@
 """Batches of films and reports for training: which rows come when, and how they become tensors."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -17,6 +18,36 @@ TextUnit = Literal["sentence", "report"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """The rows of each step's batch that one process has.
+
+    Attributes:
+        first: place of its first row in the batch of the step.
+        last: place after its last row.
+        num_rows: rows of the batch in all processes together.
+    """
+
+    first: int
+    last: int
+    num_rows: int
+
+    @property
+    def rows(self) -> slice:
+        """Its places in the batch."""
+        return slice(self.first, self.last)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the batch is in one process."""
+        return self.last - self.first == self.num_rows
+
+
+def whole_batch(num_rows: int) -> Part:
+    """The part of a process that has all rows."""
+    return Part(first=0, last=num_rows, num_rows=num_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """B films with their reports; row b of each belongs to row b of the others.
 
@@ -25,15 +56,19 @@ class Batch:
         cover: where each film lies in its square [B, 4], as `FittedFilm.cover`.
         tokens: ids of the distinct sentences [U, T].
         token_mask: True for real tokens [U, T].
+        sentence: a number for each of them [U].
         sentence_index: distinct sentences of each report [B, M], -1 pads.
         study: a number for each study [B].
         text: a number for each distinct normalised report [B].
+
+    These numbers are the same in every batch and every process.
     """
 
     films: Tensor
     cover: Tensor
     tokens: Tensor
     token_mask: Tensor
+    sentence: Tensor
     sentence_index: Tensor
     study: Tensor
     text: Tensor
@@ -78,9 +113,9 @@ class Schedule:
         """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
-    def from_step(self, first: int) -> "StepSampler":
-        """The batches from a step on, for a loader to read."""
-        return StepSampler(self, first)
+    def from_step(self, first: int, part: Part | None = None) -> "StepSampler":
+        """The batches from a step on, or the part in them that a process has, for a loader to read."""
+        return StepSampler(self, first, part or whole_batch(self.batch_size))
 
 
 @dataclass(frozen=True)
@@ -89,6 +124,7 @@ class StepSampler:
 
     schedule: Schedule
     first: int
+    part: Part
 
     def __len__(self) -> int:
         return self.schedule.num_steps - self.first
@@ -100,7 +136,7 @@ class StepSampler:
             order = plan.rows[epoch_order(len(plan.rows), seed=plan.seed, epoch=epoch)]
             for start in range(place, plan.steps_per_epoch):
                 rows = order[start * plan.batch_size : (start + 1) * plan.batch_size]
-                yield [(step, int(row)) for row in rows]
+                yield [(step, int(row)) for row in rows[self.part.rows]]
                 step += 1
 
 
@@ -158,9 +194,10 @@ class Collate:
             cover=torch.tensor([sample.cover for sample in samples]),
             tokens=torch.from_numpy(tokens),
             token_mask=torch.from_numpy(mask),
+            sentence=digest_values(distinct),
             sentence_index=torch.from_numpy(index),
-            study=number_values([sample.row.study_id for sample in samples]),
-            text=number_values([sample.row.text_key for sample in samples]),
+            study=digest_values([sample.row.study_id for sample in samples]),
+            text=digest_values([sample.row.text_key for sample in samples]),
         )
 
 
@@ -184,3 +221,12 @@ def number_values(values: Sequence[str]) -> Tensor:
     """Equal values get equal numbers [B]."""
     numbers: dict[str, int] = {}
     return torch.tensor([numbers.setdefault(value, len(numbers)) for value in values])
+
+
+def digest_values(values: Sequence[str]) -> Tensor:
+    """63 bits of a digest of each value [B]: equal in any batch and process for equal values, for others not.
+
+    Among a million values the chance of any two alike is 5e-8.
+    """
+    digests = [hashlib.blake2b(value.encode("utf-8"), digest_size=8).digest() for value in values]
+    return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests], dtype=torch.int64)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmil_cli.data.batches import Part, whole_batch
+
 
 def normalise(films: Tensor, *, mean: float, std: float) -> Tensor:
     """uint8 [B, H, W] to float32 [B, 1, H, W]: pixels in [0, 1], less `mean`, over `std`."""
@@ -35,13 +37,19 @@ class Augment:
     contrast: float
     erase: float
 
-    def __call__(self, films: Tensor, cover: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, films: Tensor, cover: Tensor, generator: torch.Generator, *, part: Part | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Changed films [B, H, W] uint8 and where they now lie in their squares [B, 4].
 
-        Every random number comes from the generator (on the CPU, so that devices agree).
+        Every random number comes from the generator (on the CPU, so that devices agree), and is drawn for the
+        whole batch, so that a film is changed alike however many processes share it; `part` says which of its
+        films these are, all by default.
         """
-        draws = 2 * torch.rand(9, films.shape[0], generator=generator) - 1  # [9, B], in -1..1
-        angle, x, y, zoom, brightness, contrast, across, down, hide = draws.to(films.device)
+        part = part or whole_batch(films.shape[0])
+        draws = 2 * torch.rand(9, part.num_rows, generator=generator) - 1  # [9, films], in -1..1
+        own = draws[:, part.rows].to(films.device)  # [9, B]
+        angle, x, y, zoom, brightness, contrast, across, down, hide = own
         moved = self._move(films, angle=angle, x=x, y=y, zoom=zoom)
         moved = self._expose(moved, brightness=brightness, contrast=contrast)
         moved = self._hide(moved, hide > 0, across=across, down=down)

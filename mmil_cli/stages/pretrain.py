@@ -22,6 +22,7 @@ from mmil_cli.stages.pretrain_run import (
     Run,
     Watchers,
 )
+from mmil_cli.training.processes import processes_of_job
 from mmil_cli.training.state import RunIdentity
 
 __all__ = ["PretrainResult", "Progress", "Watchers", "run"]
@@ -38,6 +39,9 @@ def run(
 ) -> PretrainResult:
     """Trains both towers on the train split; the same call again goes on where an interrupted one stopped.
 
+    Under torchrun the processes share every batch and come to the losses of one; the first of them writes the
+    run folder and has the watchers.
+
     Args:
         data: dataset folder of `mmil preprocess`.
         out: run folder: checkpoint/, log.jsonl, recipe.yaml, and state.pt while it is unfinished.
@@ -48,27 +52,31 @@ def run(
 
     Raises:
         UsageError: too few films for a batch, an empty split, a run folder of another recipe or dataset.
+        AlreadyTold: of several processes this is not the one that tells what has ended them.
     """
-    dataset = StudyDataset.open(data)
-    identity = RunIdentity(recipe=dump(recipe), dataset_hash=dataset.info.content_hash)
-    _refuse_dataset_folder(out)
-    schedule = plan_batches(dataset, recipe)
-    finished = None if overwrite else _finished(out, identity, schedule.num_steps)
-    if finished:
-        return finished
-    prepared = Run(
-        dataset,
-        out,
-        recipe=recipe,
-        schedule=schedule,
-        identity=identity,
-        device=device,
-        anew=overwrite,
-        watchers=watchers or Watchers(),
-    )
-    if overwrite:  # only now: all that can be wrong with the recipe has been found
-        _clear(out)
-    return prepared.go()
+    with processes_of_job(device) as processes:
+        dataset = StudyDataset.open(data)
+        identity = RunIdentity(recipe=dump(recipe), dataset_hash=dataset.info.content_hash)
+        _refuse_dataset_folder(out)
+        schedule = plan_batches(dataset, recipe)
+        finished = processes.from_first(
+            lambda: None if overwrite else _finished(out, identity, schedule.num_steps)
+        )
+        if finished:
+            return finished
+        prepared = Run(
+            dataset,
+            out,
+            recipe=recipe,
+            schedule=schedule,
+            identity=identity,
+            processes=processes,
+            anew=overwrite,
+            watchers=watchers or Watchers(),
+        )
+        if overwrite and processes.is_first:  # only now: all that can be wrong with the recipe has been found
+            _clear(out)
+        return prepared.go()
 
 
 def _refuse_dataset_folder(out: Path) -> None:

@@ -11,19 +11,22 @@ from torch.utils.data import DataLoader
 from mmil_cli.build import build_model, image_contract
 from mmil_cli.checkpoint import Card, save_checkpoint
 from mmil_cli.config.recipe import Recipe
+from mmil_cli.core.batch_norm import across_processes
 from mmil_cli.core.losses.pairing import SameGroup
 from mmil_cli.data.batches import Batch, Collate, PairReader, Schedule
 from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.tokenizer import SentenceTokenizer
 from mmil_cli.data.transforms import Augment
 from mmil_cli.files import write_text
 from mmil_cli.inference import Embedder
 from mmil_cli.objective import ContrastiveObjective
-from mmil_cli.runtime import autocast, commit, pick_device, versions
+from mmil_cli.runtime import autocast, commit, versions
 from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, make_tokenizer, validation_rows
 from mmil_cli.stages.validation import validate
 from mmil_cli.training.log import Entry, RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
 from mmil_cli.training.optim import Optimiser, make_optimiser, matrices_of
+from mmil_cli.training.processes import Processes
 from mmil_cli.training.state import RunIdentity, load_state, save_state
 from mmil_cli.weights import LoadedWeights, load_image_weights
 
@@ -88,26 +91,25 @@ class Run:
         recipe: Recipe,
         schedule: Schedule,
         identity: RunIdentity,
-        device: str,
+        processes: Processes,
         anew: bool,
         watchers: Watchers,
     ) -> None:
         self.dataset, self.out, self.recipe = dataset, out, recipe
-        self.schedule, self.identity, self.watchers = schedule, identity, watchers
-        self.device = pick_device(device)
+        self.schedule, self.identity, self.processes = schedule, identity, processes
+        self.watchers = watchers if processes.is_first else Watchers()
+        self.device, self.part = processes.device, processes.part(schedule.batch_size)
         self.validation_rows = validation_rows(dataset, recipe)
         # A tokenizer without a saved state may be of another recipe or dataset: what is resumed has both.
         self.resumes = (out / STATE).exists() and not anew
-        self.tokenizer = (
-            kept_tokenizer(out / TOKENIZER, recipe.text)
-            if self.resumes
-            else make_tokenizer(dataset, self.schedule.rows, recipe.text)
-        )
+        self.tokenizer = processes.from_first(self._tokenizer)
         torch.manual_seed(recipe.run.seed)
         self.model = build_model(recipe, vocabulary_size=self.tokenizer.vocabulary_size)
         self.weights = load_image_weights(
             self.model.image_encoder, name=recipe.image.encoder, source=recipe.image.weights
         )
+        if processes.size > 1:
+            across_processes(self.model)
         self.model.to(self.device)
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.optimiser = self._optimiser()
@@ -117,13 +119,16 @@ class Run:
 
     def go(self) -> PretrainResult:
         """Runs from the last saved step to the end."""
-        if not self.resumes:
-            keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe.text)
         first = load_state(
-            self.out / STATE, model=self.model, optimiser=self.optimiser, identity=self.identity
+            self.out / STATE,
+            model=self.model,
+            optimiser=self.optimiser,
+            identity=self.identity,
+            from_first=self.processes.from_first,
         )
-        write_text(self.out / RECIPE, self.identity.recipe)
-        self.log = RunLog(self.out / LOG, first_step=first)
+        self.processes.share_weights(self.model)
+        if self.processes.is_first:
+            self._begin_files(first)
         if first:
             self.watchers.on_note(f"going on after step {first} of {self.schedule.num_steps}")
         elif self.weights:
@@ -140,8 +145,10 @@ class Run:
             first_step=first,
             device=self.device,
             after_step=self._after_step,
+            sum_gradients=self.processes.sum_gradients,
         )
-        (self.out / STATE).unlink(missing_ok=True)
+        if self.processes.is_first:
+            (self.out / STATE).unlink(missing_ok=True)
         return PretrainResult(
             checkpoint=self.out / CHECKPOINT,
             num_steps=self.schedule.num_steps,
@@ -150,27 +157,42 @@ class Run:
             weights=self.weights,
         )
 
+    def _tokenizer(self) -> SentenceTokenizer:
+        if self.resumes:
+            return kept_tokenizer(self.out / TOKENIZER, self.recipe.text)
+        return make_tokenizer(self.dataset, self.schedule.rows, self.recipe.text)
+
+    def _begin_files(self, first: int) -> None:
+        if not self.resumes:
+            keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe.text)
+        write_text(self.out / RECIPE, self.identity.recipe)
+        self.log = RunLog(self.out / LOG, first_step=first)
+
     def _after_step(self, report: StepReport) -> None:
+        """The first process logs, validates and saves; the others wait where that takes long."""
         step, run, total = report.step, self.recipe.run, self.schedule.num_steps
+        epoch, place = divmod(step, self.schedule.steps_per_epoch)
+        validates = step == total or (place == 0 and epoch % run.validate_every == 0)
+        saves = step % run.save_every == 0 and step < total
+        if self.processes.is_first:
+            self._tell(report)
+            if validates:
+                self._validate(step)
+                self._save_checkpoint(step)
+            if saves:
+                self._save_state(step)
+        if validates or saves:
+            self.processes.meet()
+
+    def _tell(self, report: StepReport) -> None:
+        step, total = report.step, self.schedule.num_steps
         speed = self.schedule.batch_size / report.seconds
         progress = Progress(
             step=step, num_steps=total, loss=report.loss, films_per_second=speed, waiting=report.waiting
         )
         self.watchers.on_step(progress)
-        epoch, place = divmod(step, self.schedule.steps_per_epoch)
-        if step % run.log_every == 0 or step == total:
+        if step % self.recipe.run.log_every == 0 or step == total:
             self._log_step(report, epoch=step / self.schedule.steps_per_epoch, films_per_second=speed)
-        if step == total or (place == 0 and epoch % run.validate_every == 0):
-            self._validate(step)
-            self._save_checkpoint(step)
-        if step % run.save_every == 0 and step < total:
-            save_state(
-                self.out / STATE,
-                model=self.model,
-                optimiser=self.optimiser,
-                step=step,
-                identity=self.identity,
-            )
 
     def _log_step(self, report: StepReport, *, epoch: float, films_per_second: float) -> None:
         self.log.write(
@@ -193,6 +215,11 @@ class Run:
             self.embedder, self.dataset, self.validation_rows, batch_size=self.schedule.batch_size
         )
         self.watchers.on_validation(self.log.write("validate", step, **self.metrics))
+
+    def _save_state(self, step: int) -> None:
+        save_state(
+            self.out / STATE, model=self.model, optimiser=self.optimiser, step=step, identity=self.identity
+        )
 
     def _save_checkpoint(self, step: int) -> None:
         info = self.dataset.info
@@ -228,7 +255,7 @@ class Run:
         )
         return DataLoader(
             reader,
-            batch_sampler=self.schedule.from_step(first),
+            batch_sampler=self.schedule.from_step(first, self.part),
             collate_fn=Collate(self.tokenizer),
             num_workers=data.workers,
             pin_memory=self.device.type == "cuda",
@@ -242,6 +269,7 @@ class Run:
             mean=image.mean,
             std=image.std,
             same_group=SameGroup(self.recipe.score.same_group),
+            part=self.part,
             autocast=functools.partial(autocast, self.device, self.recipe.run.precision),
         )
 

@@ -93,8 +93,11 @@ def run_steps(
     first_step: int,
     device: torch.device,
     after_step: Callable[[StepReport], None],
+    sum_gradients: Callable[[nn.Module], None] = lambda _: None,
 ) -> None:
     """Trains on the batches of steps `first_step` and later; `after_step` logs, saves and validates.
+
+    Of several processes each has its part of the batches, and `sum_gradients` adds up what they found.
 
     Raises:
         MmilError: the loss is not finite, or the device has too little memory; the last saved state stays as
@@ -108,7 +111,15 @@ def run_steps(
             optimiser, learning_rate_factor(step, num_steps=plan.num_steps, warmup_steps=plan.warmup_steps)
         )
         try:
-            losses, grad_norm = _one_step(batch.to(device), model, optimiser, objective, plan=plan, step=step)
+            losses, grad_norm = _one_step(
+                batch.to(device),
+                model,
+                optimiser,
+                objective,
+                plan=plan,
+                step=step,
+                sum_gradients=sum_gradients,
+            )
         except torch.OutOfMemoryError as error:
             raise MmilError(
                 f"the memory of {device} does not hold step {step + 1}; lower data.batch_size or image.size"
@@ -137,6 +148,7 @@ def _one_step(
     *,
     plan: Plan,
     step: int,
+    sum_gradients: Callable[[nn.Module], None],
 ) -> tuple[Losses, float]:
     generator = step_generator(plan.seed, step)
     torch.manual_seed(
@@ -146,6 +158,7 @@ def _one_step(
     _check_finite(losses, step)
     optimiser.zero_grad(set_to_none=True)
     losses.total.backward()
+    sum_gradients(model)
     limit = plan.grad_clip or float("inf")
     grad_norm = nn.utils.clip_grad_norm_(model.parameters(), limit, error_if_nonfinite=False)
     optimiser.step()

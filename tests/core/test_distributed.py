@@ -123,6 +123,7 @@ def work(rank, folder):
 
 def steps_of(rank, split):
     """Everything that one process finds with its part of the images."""
+    from mmil_cli.core.batch_norm import across_processes
     from mmil_cli.core.distributed import gather_reports, gather_rows, pair_job
     from mmil_cli.core.losses.pairing import SameGroup
 
@@ -135,7 +136,27 @@ def steps_of(rank, split):
     for expression in SCORES if min(split) else ():
         pairing = pair_job(study, text)
         found[expression] = score_step(expression, rows=rows, pairing=pairing, gather=gather_reports)
+    if min(split):
+        found["norm"] = normalised(rows, convert=across_processes)
     return found
+
+
+def normalised(rows, *, convert):
+    """Two steps of a network with a batch norm, on channels with means far from 0, and an evaluation."""
+    network = torch.nn.Sequential(
+        torch.nn.Sequential(torch.nn.BatchNorm2d(3, eps=1e-3, momentum=0.3))
+    ).double()
+    torch.nn.init.normal_(network[0][0].weight, generator=torch.Generator().manual_seed(2))
+    convert(network)
+    films = (normal(9, 3, 4, 5, seed=9) + 50 * normal(1, 3, 1, 1, seed=10))[rows].clone().requires_grad_()
+    for _ in range(2):
+        y = network(films)
+        (y.sin() * normal(9, 3, 4, 5, seed=11)[rows]).sum().backward()
+    return {
+        "rows": [y.detach(), films.grad, network.eval()(films).detach()],
+        "parameters": [parameter.grad for parameter in network.parameters()],
+        "state": list(network.state_dict().values()),
+    }
 
 
 def gathered(rows, gather_rows, gather_reports):
@@ -258,3 +279,28 @@ def test_gathered_reports_hold_the_sentences_of_all(job):
             assert found["mask"][places, :2].all()
         assert not found["mask"][:, 2:].any()
         assert (found["words"][:, 2:] == 0).all()
+
+
+def test_batch_norm_is_that_of_one_process(job_with_images):
+    expected = normalised(slice(0, 9), convert=lambda network: None)
+    found = [process["norm"] for process in job_with_images]
+    rows = zip(*(own["rows"] for own in found), strict=True)
+    assert_same([torch.cat(parts) for parts in rows], expected["rows"])
+    summed = [sum(grads) for grads in zip(*(own["parameters"] for own in found), strict=True)]
+    assert_same(summed, expected["parameters"])
+    for own in found:
+        assert_same(own["state"], expected["state"])
+
+
+def test_merged_reports_hold_each_sentence_once_in_the_old_order():
+    from mmil_cli.core.bags import SentenceBag, Sentences
+    from mmil_cli.core.distributed import merge_sentences
+
+    number = torch.tensor([70, 5, 70, 9, 5, 2])
+    features = F.normalize(number[:, None] * torch.ones(6, 3), dim=-1) * number[:, None]
+    index = torch.tensor([[0, 1, -1], [2, 3, 4], [5, -1, -1], [-1, -1, -1]])
+    merged = merge_sentences(SentenceBag(sentences=Sentences(features=features), index=index), number)
+    assert merged.index.tolist() == [[0, 1, -1], [0, 2, 1], [3, -1, -1], [-1, -1, -1]]
+    assert_same(merged.sentences.features, features[[0, 1, 3, 5]])
+    nothing = SentenceBag(sentences=Sentences(features=features[:0]), index=index[3:])
+    assert merge_sentences(nothing, number[:0]).index.tolist() == [[-1, -1, -1]]

@@ -91,3 +91,17 @@ def test_hidden_squares_lie_everywhere():
     share = (changed != films).float().mean(dim=0)
     assert share.min() > 0
     assert share[16, 16] == pytest.approx(0.045, abs=0.03)
+
+
+def test_a_part_of_a_batch_is_changed_as_in_the_whole():
+    from mmil_cli.data.batches import Part
+    from mmil_cli.data.transforms import Augment
+
+    films = torch.randint(0, 256, (7, 32, 32), dtype=torch.uint8)
+    cover = torch.tensor([0.1, 0.2, 0.8, 0.9]).expand(7, 4)
+    change = Augment(rotate=20.0, shift=0.1, scale=0.3, brightness=0.4, contrast=0.5, erase=0.3)
+    whole = change(films, cover, torch.Generator().manual_seed(3))
+    part = Part(first=2, last=5, num_rows=7)
+    found = change(films[2:5], cover[2:5], torch.Generator().manual_seed(3), part=part)
+    assert (found[0] == whole[0][2:5]).all()
+    assert (found[1] == whole[1][2:5]).all()
