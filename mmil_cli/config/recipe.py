@@ -17,7 +17,9 @@ class Section(BaseModel):
 class DataSection(Section):
     """What is read from the dataset and how it is batched."""
 
-    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="films a step; the others are negatives")
+    batch_size: Annotated[int, Field(ge=2)] = Field(
+        64, description="films a step, of all processes together; the others are negatives"
+    )
     max_sentences: Positive = Field(
         12, description="sentences a report; longer reports are sampled anew each epoch"
     )

@@ -26,7 +26,7 @@ from mmil_cli.stages.validation import validate
 from mmil_cli.training.log import Entry, RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
 from mmil_cli.training.optim import Optimiser, make_optimiser, matrices_of
-from mmil_cli.training.processes import Processes
+from mmil_cli.training.processes import Processes, outlive_the_group
 from mmil_cli.training.state import RunIdentity, load_state, save_state
 from mmil_cli.weights import LoadedWeights, load_image_weights
 
@@ -258,6 +258,7 @@ class Run:
             batch_sampler=self.schedule.from_step(first, self.part),
             collate_fn=Collate(self.tokenizer),
             num_workers=data.workers,
+            worker_init_fn=outlive_the_group if self.processes.size > 1 else None,
             pin_memory=self.device.type == "cuda",
         )
 

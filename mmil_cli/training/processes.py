@@ -5,6 +5,7 @@ exchanges of its own on the way, and its gradients are to be summed (`core.distr
 mean, and only where a module is called as a whole.
 """
 
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,6 +154,14 @@ def processes_of_job(device: str) -> Iterator[Processes]:
     except (MmilError, OSError, MemoryError, RuntimeError, KeyboardInterrupt, SystemExit) as error:
         _tell_once(error, store, rank=place.rank, size=place.size)
     dist.destroy_process_group()  # not after an error: it might wait for one that is gone
+
+
+def outlive_the_group(_worker: int) -> None:
+    """Lets a process that reads data be ended by its owner alone, not with it.
+
+    torchrun ends whole groups of processes; a reader that dies first makes torch write a traceback.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _own_device(name: str, local_rank: int) -> torch.device:

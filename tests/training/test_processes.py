@@ -1,4 +1,4 @@
-"""Who a process of a job is, and its rows. Exchanges: tests/stages/test_pretrain_processes.py."""
+"""Who a process of a job is, and which rows are its own; its exchanges are tried in whole runs, in stages."""
 
 import pytest
 import torch
