@@ -86,6 +86,27 @@ def preprocess(
         Path | None,
         typer.Option("--only", help="What to keep, in a list as for --exclude; all else is left out."),
     ] = None,
+    pseudonymise: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonymise",
+            help="Replace ids by keyed hashes: a file of 32 bytes or more that only you may read. Equal keys "
+            "give equal ids. Words of reports stay as they are.",
+        ),
+    ] = None,
+    crosswalk: Annotated[
+        Path | None,
+        typer.Option(
+            "--crosswalk", help="With --pseudonymise: write what each new id stands for, for you alone."
+        ),
+    ] = None,
+    study_days: Annotated[
+        bool,
+        typer.Option(
+            "--study-days",
+            help="Keep the days since each patient's first study; dates are never kept (tables: study_date).",
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
     ] = 0,
@@ -111,20 +132,31 @@ def preprocess(
     Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
     """
     from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.data.pseudonyms import read_key
     from mmil_cli.data.sources.options import SourceOptions
     from mmil_cli.runtime import num_cores
     from mmil_cli.stages.preprocess import run
 
     names = tuple(name.strip() for name in labels.split(",") if name.strip()) if labels is not None else None
+    key = read_key(pseudonymise, remember=crosswalk is not None) if pseudonymise else None
     with CountProgress("preprocess", "films") as progress:
         result = run(
             source,
             out,
             source_options=SourceOptions(
-                source_name, labels_only, _columns(column or []), names, root, tables, reports
+                source_name,
+                labels_only,
+                _columns(column or []),
+                names,
+                root,
+                tables,
+                reports,
+                key,
+                study_days,
             ),
             exclusions=exclude,
             only=only,
+            crosswalk=crosswalk,
             side=side,
             encoding=encoding,
             seed=seed,

@@ -23,7 +23,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from mmil_cli.data.checks import refuse_blank, refuse_large
 from mmil_cli.data.decoding import PIXEL_KEYWORDS, decode_frame
-from mmil_cli.data.film import Film, normalise_view
+from mmil_cli.data.film import Film, view_of_header
 from mmil_cli.data.inflate import refuse_inflated
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.rendering import render
@@ -137,7 +137,7 @@ def _view(header: Dataset) -> str | None:
     """View Position, else the meaning of the view's code."""
     codes = header.get("ViewCodeSequence")
     meaning = codes[0].get("CodeMeaning") if codes else None
-    return normalise_view(header.get("ViewPosition") or meaning)
+    return view_of_header(header.get("ViewPosition")) or view_of_header(meaning)
 
 
 @contextmanager

@@ -46,6 +46,25 @@ _VIEWS = {
 _VIEW_OF_SPELLING = {spelling: view for view, spellings in _VIEWS.items() for spelling in spellings}
 
 
+_WORDS_OF_VIEWS = """
+    PA AP LAT LATERAL LL RL LLAT RLAT LLATERAL RLATERAL LEFT RIGHT TO LLD RLD LLO RLO LLDECUB RLDECUB
+    DECUBITUS DECUB OBLIQUE OBL LAO RAO LPO RPO AXIAL LORDOTIC APICAL SUPINE PRONE ERECT UPRIGHT SEMI
+    PORTABLE STANDING SITTING CHEST THORAX POSTERO ANTERO POSTERIOR ANTERIOR POSTEROANTERIOR
+    ANTEROPOSTERIOR CC MLO ML LM FRONTAL SWIMMERS SUNRISE TANGENTIAL INSPIRATION EXPIRATION VIEW XECC
+    XCCL
+"""
+_VIEW_WORDS = frozenset(_WORDS_OF_VIEWS.split())
+
+
+def view_of_header(text: str | None) -> str | None:
+    """`normalise_view` of what a header says, None where it says more than a projection.
+
+    The field is free text in practice, and anything may stand in it.
+    """
+    view = normalise_view(text)
+    return view if view and set(re.split(r"[^A-Z]+", view)) - {""} <= _VIEW_WORDS else None
+
+
 def normalise_view(text: str | None) -> str | None:
     """One spelling a projection: "PA", "AP" or "LATERAL"; other text in capitals; None when there is none.
 
