@@ -110,6 +110,13 @@ def preprocess(
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
     ] = 0,
+    keep_burned_in: Annotated[
+        bool,
+        typer.Option(
+            "--keep-burned-in",
+            help="Keep films whose headers say that text is burned in, which may name the patient.",
+        ),
+    ] = False,
     max_rejected: Annotated[
         float, typer.Option("--max-rejected", help="Fail when a larger share of the records is unusable.")
     ] = 0.5,
@@ -122,6 +129,10 @@ def preprocess(
     Films are DICOM, PNG or JPEG. Fields of a table: image, report or report_path, image_id, study_id,
     patient_id, view, split. Records that cannot be used are counted, and listed in rejected.csv. An
     interrupted run goes on when the same command is given again.
+
+    Left out are objects of several frames, localisers, segmentations, objects without pixels, and films that
+    say text is burned into them. Colour becomes its luma. Films stay as they are stored, never turned or
+    mirrored; `orientation` is what the header says, and mmil audit counts those that it calls mirrored.
 
     Example: mmil preprocess films.csv --column report=note --column patient_id=group --out data/films
 
@@ -161,6 +172,7 @@ def preprocess(
             encoding=encoding,
             seed=seed,
             label_reports=label_reports,
+            keep_burned_in=keep_burned_in,
             max_rejected=max_rejected,
             overwrite=overwrite,
             workers=num_cores() if workers is None else workers,

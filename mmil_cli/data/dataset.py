@@ -27,6 +27,7 @@ class Row:
 
     Attributes:
         view: "PA", "AP", "LATERAL", ...; "" where unknown.
+        orientation: where the header says that rows and columns lead, such as "L\\F"; "" where unknown.
         text_key: equal for reports that say the same words.
         to_source: coordinates of the stored film to those of the original one.
         spacing_mm: of the original film, where known.
@@ -47,6 +48,7 @@ class Row:
     source_height: int
     source_width: int
     spacing_mm: tuple[float, float] | None
+    orientation: str = ""
     study_day: int | None = None
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from mmil_cli.data.convert import Example
 from mmil_cli.data.pixels import Encoding
 
-_TEXTS = ("image_id", "study_id", "patient_id", "split", "view")
+_TEXTS = ("image_id", "study_id", "patient_id", "split", "view", "orientation")
 _SIZES = ("height", "width", "source_height", "source_width")
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _SECTION = pa.struct([("name", pa.string()), ("text", pa.string())])
@@ -44,6 +44,7 @@ def arrow_row(example: Example, label_names: tuple[str, ...], *, study_days: boo
         "patient_id": record.patient_id,
         "split": record.split,
         "view": example.view,
+        "orientation": example.orientation,
         "image": {"bytes": example.image, "path": None},
         **{name: getattr(example, name) for name in _SIZES},
         "spacing": list(example.spacing_mm) if example.spacing_mm else None,

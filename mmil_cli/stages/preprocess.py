@@ -73,6 +73,7 @@ def run(
     encoding: Encoding = DEFAULT_ENCODING,
     seed: int = 0,
     label_reports: bool = False,
+    keep_burned_in: bool = False,
     max_rejected: float = DEFAULT_MAX_REJECTED,
     overwrite: bool = False,
     workers: int = 1,
@@ -98,6 +99,7 @@ def run(
         encoding: how pixels are stored.
         seed: of the split by patient, where the source names no splits.
         label_reports: take CheXpert's 14 labels from the reports, in place of the source's own.
+        keep_burned_in: keep films whose headers say that text is burned into them.
         max_rejected: share of the records beyond which the run fails.
         overwrite: replace another dataset at `out`, or another interrupted run for it.
         workers: processes that read films; 1 works in this process.
@@ -114,6 +116,8 @@ def run(
     if crosswalk:
         check_crosswalk(crosswalk, out, options.pseudonyms)
     manifest = _listed(source, options, exclusions, only, crosswalk, seed, label_reports=label_reports)
+    if keep_burned_in:
+        manifest = replace(manifest, options=(*manifest.options, ("burned_in", "kept")))
     plan = _plan(manifest, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
     info = finished_dataset(out, plan, overwrite=overwrite)
     workshop = Workshop(out)
@@ -123,7 +127,13 @@ def run(
     workshop.start(plan, overwrite=overwrite)
     root = None if options.pseudonyms else manifest.root
     layout = Layout(manifest.label_names, encoding, side, root, shard_rows, options.study_days)
-    work = partial(convert, side=side, encoding=encoding, label_reports=label_reports)
+    work = partial(
+        convert,
+        side=side,
+        encoding=encoding,
+        label_reports=label_reports,
+        keep_burned_in=keep_burned_in,
+    )
     with closing(ShardWriter(workshop, layout)) as writer:
         resumed = writer.records
         with _executor(executor, workers) as pool:

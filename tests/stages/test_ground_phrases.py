@@ -227,23 +227,24 @@ def test_the_centre_prior_peaks_in_the_centre() -> None:
     assert prior[0, 0] == prior[-1, -1] == pytest.approx(np.exp(-4), rel=0.3)
 
 
+NAMES = Pseudonyms(b"a key that is made for tests alone")
+
+
+@pytest.fixture(scope="module")
+def named(patches: Patches, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("named") / "data"
+    preprocess.run(patches.films / "table.csv", out, source_options=SourceOptions(pseudonyms=NAMES), side=75)
+    return out
+
+
 class TestPseudonyms:
     """The phrases of a table by the source's own ids, in a dataset that has other ones."""
-
-    names = Pseudonyms(b"a key that is made for tests alone")
-
-    @pytest.fixture(scope="class")
-    def named(self, patches: Patches, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("named") / "data"
-        options = SourceOptions(pseudonyms=self.names)
-        preprocess.run(patches.films / "table.csv", out, source_options=options, side=75)
-        return out
 
     def test_under_the_key_they_are_evaluated_as_before(
         self, result: PhraseResult, patches: Patches, named: Path, tmp_path: Path
     ) -> None:
         options = {"checkpoint": patches.run, "out": tmp_path, "bootstrap": 20, "device": "cpu"}
-        found = run(patches.phrases, named, pseudonyms=self.names, **options)
+        found = run(patches.phrases, named, pseudonyms=NAMES, **options)
         assert found.num_phrases == result.num_phrases
         for metric in ("pointing", "cnr_signed"):
             before = result.tables["model"].micro.metrics[metric].value
@@ -264,4 +265,4 @@ class TestPseudonyms:
     def test_a_key_for_plain_ids_is_refused(self, patches: Patches, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="are no pseudonyms; leave it out"):
             run(patches.phrases, patches.dataset, checkpoint=patches.run, out=tmp_path,
-                pseudonyms=self.names, device="cpu")  # fmt: skip
+                pseudonyms=NAMES, device="cpu")  # fmt: skip

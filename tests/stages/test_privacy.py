@@ -12,7 +12,7 @@ import pytest
 from archives import container, structured_report, text_item
 from pydicom import Dataset, dcmread
 from pydicom.datadict import DicomDictionary, keyword_for_tag
-from source_files import table_rows, write_dicom, write_table
+from source_files import table_rows, write_csv, write_dicom, write_table
 from typer.testing import CliRunner
 
 from mmil_cli.cli.app import app
@@ -222,3 +222,22 @@ def test_misplaced_crosswalks_are_refused(tmp_path: Path, key: Path) -> None:
     inside = command(*run, "--pseudonymise", key, "--crosswalk", tmp_path / "data" / "c.csv")
     assert "lies in the dataset folder" in str(inside.exception)
     assert not (tmp_path / "data").exists()
+
+
+def test_films_with_burned_in_text_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    table = [{"image": f"{n}.dcm", "report": "Clear.", "image_id": n} for n in range(3)]
+    for n, flag in enumerate(("YES", "NO", "YES")):
+        write_dicom(tmp_path / f"{n}.dcm", n, BurnedInAnnotation=flag, PatientOrientation=["R", "F"])
+    run = ("preprocess", write_csv(tmp_path / "t.csv", table), "--workers", 1, "--max-rejected", 0.9)
+    assert "burned-in-annotation 2" in command(*run, "--out", tmp_path / "data").stdout
+    assert [row["image_id"] for row in rows(tmp_path / "data/rejected.csv")] == ["0", "2"]
+    assert "left out: none" in command(*run, "--out", tmp_path / "all", "--keep-burned-in").stdout
+    other = command(*run, "--out", tmp_path / "data", "--keep-burned-in")
+    assert "burned_in: None, now kept" in str(other.exception)
+    assert StudyDataset.open(tmp_path / "all").row(0).orientation == "R\\F"
+    audited = command("audit", tmp_path / "all", "--out", tmp_path / "audit")
+    found = {
+        item["check"]: item["count"]
+        for item in json.loads((tmp_path / "audit/audit.json").read_text())["found"]
+    }
+    assert found["turned-films"] == 3, audited.output
