@@ -51,6 +51,7 @@ def decode_frame(header: Dataset, path: Path) -> Codes:
         _check_codestream(header, syntax, path)
     else:
         _check_length(header, path)
+    _check_bits(header, syntax, path)
     wide = int(header.BitsAllocated) > 16
     options: dict[str, Any] = {} if syntax in _SELF_DESCRIBED else {"correct_unused_bits": wide}
     try:
@@ -76,6 +77,14 @@ def value_bits(header: Dataset, codes: Codes) -> tuple[int, int]:
     high_bit = int(header.get("HighBit") or 0)
     shift = high_bit + 1 - stored if placed and stored <= high_bit + 1 <= allocated else 0
     return shift, min(stored, allocated)
+
+
+def _check_bits(header: Dataset, syntax: UID, path: Path) -> None:
+    """Refuse a value that would lie outside its word; a missing High Bit is the highest of the value."""
+    allocated, stored, high = (header.get(name) for name in ("BitsAllocated", "BitsStored", "HighBit"))
+    if high is None or syntax in _SELF_DESCRIBED or stored - 1 <= high < allocated:
+        return
+    raise rejected(Reason.UNREADABLE, path, "declares bits that contradict each other in its header")
 
 
 def _check_length(header: Dataset, path: Path) -> None:

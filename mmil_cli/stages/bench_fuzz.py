@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmil_cli.errors import UsageError
 from mmil_cli.files import make_folder, write_json
 from mmil_cli.runtime import commit, processor, versions
@@ -90,6 +88,8 @@ def _summary(trials: Sequence[Trial], record: Path) -> FuzzResult:
 
 
 def _json(result: FuzzResult, trials: Sequence[Trial], seed: int) -> dict[str, Any]:
+    import torch  # after the work: its memory would count for the process that tries
+
     damages = Counter((trial.kind, trial.damage, trial.outcome) for trial in trials)
     return {
         "command": f"mmil bench fuzz --cases {len(trials)} --seed {seed}",

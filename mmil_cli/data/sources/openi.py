@@ -93,7 +93,7 @@ def _records_of_xml(file: Path, folder: Path, films: Mapping[str, Path]) -> Iter
     """One record an image of a report; a file that is no such report is one record with its fault."""
     try:
         root = _parse(file)
-    except (OSError, ValueError, ElementTree.ParseError) as fault:
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as fault:
         told = (str(RecordReason.UNREADABLE_REPORT), f"{file.name} is no report of OpenI ({_why(fault)})")
         blank = _labels(["No Indexing"])
         yield Record(

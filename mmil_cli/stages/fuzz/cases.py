@@ -1,7 +1,7 @@
 """One damaged source after another, each made of a seed and a number alone."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Case:
         damage: what was done.
         source: what preprocess is given.
         victim: the damaged file.
+        whole: outside the source, what it was before.
         good: image ids of records that nothing was done to.
         bad: image id of the record of the victim; "" where a whole table is damaged.
     """
@@ -39,6 +40,7 @@ class Case:
     source: Path
     options: SourceOptions
     victim: Path
+    whole: Path
     good: tuple[str, ...]
     bad: str
 
@@ -58,7 +60,11 @@ def _films(number: int, generator: Generator, folder: Path) -> Case:
         data = films.picture(1, ("png", "jpeg")[generator.integers(2)])
     names = list(films.OF_FILMS) if not is_picture else [*texts.EVERYWHERE, "a bomb"]
     in_folder = not is_picture and generator.random() < _FOLDER_OF_DICOMS
-    victim = folder / "b" / "1.dcm"
+    name = names[generator.integers(len(names))]
+    if name == films.DEEP:
+        data = films.plain_dicom()
+    victim, whole = folder / "b" / "1.dcm", folder.parent / "whole"
+    whole.write_bytes(data)
     for place, content in enumerate(
         (films.some_dicom(0, generator)[0], None, films.some_dicom(2, generator)[0])
     ):
@@ -67,29 +73,32 @@ def _films(number: int, generator: Generator, folder: Path) -> Case:
         (path.parent / f"{place}.txt").write_text(texts.report(place), encoding="utf-8")
         if content:
             path.write_bytes(content)
-    damage = _put(victim, data, films.OF_FILMS, names, generator)
+    damage = _put(victim, data, films.OF_FILMS, name, generator)
     if in_folder:
-        return Case(number, "films", damage, folder, SourceOptions(source="dicoms"), victim, (), "")
+        return Case(number, "films", damage, folder, SourceOptions(source="dicoms"), victim, whole, (), "")
     lines = [f"{'abc'[n]}/{n}.dcm,{'abc'[n]}/{n}.txt,{n}" for n in range(3)]
     table = folder / "films.csv"
     table.write_text("\n".join(["image,report_path,image_id", *lines]))
-    return Case(number, "films", damage, table, SourceOptions(), victim, ("0", "2"), "1")
+    return Case(number, "films", damage, table, SourceOptions(), victim, whole, ("0", "2"), "1")
 
 
 def _put(
     path: Path,
     data: bytes,
     damages: dict[str, Callable[[bytes, Generator], bytes]],
-    names: list[str],
+    name: str,
     generator: Generator,
 ) -> str:
     """Write the damaged file; its damage by name."""
     if generator.random() < _STRANGE:
         _strange(path, generator)
         return STRANGE
-    name = names[generator.integers(len(names))]
     path.write_bytes(damages[name](data, generator))
     return name
+
+
+def _one_of(damages: Mapping[str, object], generator: Generator) -> str:
+    return list(damages)[generator.integers(len(damages))]
 
 
 def _strange(path: Path, generator: Generator) -> None:
@@ -114,11 +123,11 @@ def _reports(number: int, generator: Generator, folder: Path) -> Case:
         if place != 1:
             (folder / f"{place}.txt").write_text(texts.report(place), encoding="utf-8")
     data = texts.report(1).encode()
-    damage = _put(victim, data, texts.OF_REPORTS, list(texts.OF_REPORTS), generator)
+    damage = _put(victim, data, texts.OF_REPORTS, _one_of(texts.OF_REPORTS, generator), generator)
     table = folder / "films.csv"
     lines = [f"{n}.png,{n}.txt,{n}" for n in range(3)]
     table.write_text("\n".join(["image,report_path,image_id", *lines]))
-    return Case(number, "reports", damage, table, SourceOptions(), victim, ("0", "2"), "1")
+    return Case(number, "reports", damage, table, SourceOptions(), victim, victim, ("0", "2"), "1")
 
 
 def _tables(number: int, generator: Generator, folder: Path) -> Case:
@@ -144,7 +153,7 @@ def _tables(number: int, generator: Generator, folder: Path) -> Case:
         damage = "a wrong suffix"
     table = folder / f"films.{form}"
     table.write_bytes(data)
-    return Case(number, "tables", damage, table, SourceOptions(), table, (), "")
+    return Case(number, "tables", damage, table, SourceOptions(), table, table, (), "")
 
 
 def _written(content: texts.Rows, form: str) -> bytes:
@@ -174,10 +183,12 @@ def _xml(number: int, generator: Generator, folder: Path) -> Case:
         if place != 2:
             (reports / f"{place}.xml").write_bytes(texts.xml(place, image))
     data = texts.xml(2, "CXR2_IM-2")
-    damage = _put(victim, data, texts.OF_XML, list(texts.OF_XML), generator)
+    damage = _put(victim, data, texts.OF_XML, _one_of(texts.OF_XML, generator), generator)
     (folder / "circle").symlink_to(folder)
     good = ("CXR1_IM-1", "CXR3_IM-3")
-    return Case(number, "xml", damage, folder, SourceOptions(source="openi"), victim, good, "CXR2_IM-2")
+    return Case(
+        number, "xml", damage, folder, SourceOptions(source="openi"), victim, victim, good, "CXR2_IM-2"
+    )
 
 
 _MAKERS: dict[str, Callable[[int, Generator, Path], Case]] = {

@@ -226,14 +226,21 @@ def _png_of(width: int, height: int) -> bytes:
     )
 
 
+DEEP = "deep sequences"
+
+
+def plain_dicom() -> bytes:
+    """The one film that `deep` can be done to."""
+    return dicom(1, ExplicitVRLittleEndian, 1, inverted=False)
+
+
 def deep(data: bytes, generator: Generator) -> bytes:
-    """Sequences within sequences within sequences."""
+    """Sequences within sequences within sequences, in a `plain_dicom`."""
     depth = int(generator.integers(5, 3000))
     head = b"\x40\0\x75\x02" + b"SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff"
     tail = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
-    whole = data if b"1.2.840.10008.1.2.1\0" in data else dicom(2, ExplicitVRLittleEndian, 1, inverted=False)
-    at = whole.index(b"\xe0\x7f\x10\0")
-    return whole[:at] + head * depth + (tail * depth if generator.integers(2) else b"") + whole[at:]
+    at = data.index(b"\xe0\x7f\x10\0")
+    return data[:at] + head * depth + (tail * depth if generator.integers(2) else b"") + data[at:]
 
 
 OF_FILMS: dict[str, Callable[[bytes, Generator], bytes]] = {
@@ -242,5 +249,5 @@ OF_FILMS: dict[str, Callable[[bytes, Generator], bytes]] = {
     "a wrong value": wrong_value,
     "another syntax": wrong_syntax,
     "a bomb": bomb,
-    "deep sequences": deep,
+    DEEP: deep,
 }

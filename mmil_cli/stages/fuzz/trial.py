@@ -201,9 +201,6 @@ def _limit_memory() -> None:
 
 def _peak_mib() -> float:
     """The most memory that this process ever held; 0 where it cannot be told."""
-    if sys.platform not in ("linux", "darwin"):
-        return 0.0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    status = Path("/proc/self/status")  # getrusage would begin with what the parent held
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith("VmHWM:")), 0.0)
