@@ -37,7 +37,7 @@ def ground(
         Path | None,
         typer.Option(
             "--phrases",
-            help="Evaluate on a table of phrases and boxes (CSV of MS-CXR v1.1.0) instead; with --data.",
+            help="Evaluate on a table of phrases and boxes (CSV or JSON of MS-CXR) instead; with --data.",
         ),
     ] = None,
     data: Annotated[

@@ -1,10 +1,11 @@
-"""A table of phrases and their boxes, in the CSV form of MS-CXR v1.1.0: one row a box."""
+"""A table of phrases and their boxes, in the CSV or JSON form of MS-CXR v1.1.0: one row a box."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mmil_cli.data.coco import SUFFIX, read_coco
 from mmil_cli.data.geometry import Box
 from mmil_cli.data.sentences import has_words
 from mmil_cli.data.tables import Table, read_table
@@ -61,7 +62,7 @@ def read_phrases(path: Path) -> list[Phrase]:
         UsageError: a column is missing.
         DataError: no row, or rows that cannot be: all of them are named, with what is wrong.
     """
-    table = read_table(path)
+    table = read_coco(path) if path.name.lower().endswith(SUFFIX) else read_table(path)
     _check_columns(table)
     if not table.rows:
         raise DataError(f"{path} holds no phrase; it needs one row a box")
