@@ -14,8 +14,8 @@ from mmil_cli.stages.cases import read_cases
 from mmil_cli.stages.evaluation import open_evaluation
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.gallery import ReportScorer, distinct_texts, score_films, study_reports
-from mmil_cli.stages.query import find_films, find_reports
 from mmil_cli.stages.preprocess import run as preprocess
+from mmil_cli.stages.query import find_films, find_reports
 from mmil_cli.stages.retrieve import RetrieveResult, run
 from mmil_cli.stages.score_table import ScoreTable
 
