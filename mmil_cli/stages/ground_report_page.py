@@ -29,8 +29,8 @@ def report_page(film: OpenedFilm, result: "ReportResult", picture: bytes, *, rul
         Paragraph(f"{rule} Here {result.num_others} films of other patients were compared with."),
         Heading("What each sentence looked at"),
         Paragraph(
-            "For each sentence the weights of the regions in its score, a term at a time. A local term (lse) "
-            "weighs regions by their own scores; a global one (nl) averages the neighbourhood of the critical "
+            "For each sentence the weights of regions in its score, a term at a time. A local term (lse) "
+            "weighs regions by their own scores; a global one (nl) averages those about the critical "
             "region, the one with the highest score."
         ),
     ]
