@@ -21,7 +21,7 @@ from mmil_cli.files import write_text
 from mmil_cli.inference import Embedder
 from mmil_cli.objective import ContrastiveObjective
 from mmil_cli.runtime import autocast, commit, versions
-from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, make_tokenizer, validation_rows
+from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, lots_of, make_tokenizer, validation_rows
 from mmil_cli.stages.validation import validate
 from mmil_cli.training.log import Entry, RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
@@ -99,6 +99,7 @@ class Run:
         self.schedule, self.identity, self.processes = schedule, identity, processes
         self.watchers = watchers if processes.is_first else Watchers()
         self.device, self.part = processes.device, processes.part(schedule.batch_size)
+        self.num_lots = lots_of(schedule.batch_size, processes=processes.size, chunk=recipe.data.chunk)
         self.validation_rows = validation_rows(dataset, recipe)
         # A tokenizer without a saved state may be of another recipe or dataset: what is resumed has both.
         self.resumes = (out / STATE).exists() and not anew
@@ -252,6 +253,7 @@ class Run:
             max_sentences=data.max_sentences,
             unit=self.recipe.text.unit,
             seed=run.seed,
+            flip=self.recipe.augment.flip,
         )
         return DataLoader(
             reader,
@@ -266,12 +268,13 @@ class Run:
         image = self.recipe.image
         return ContrastiveObjective(
             self.model,
-            augment=Augment(**self.recipe.augment.model_dump()),
+            augment=Augment(**self.recipe.augment.model_dump(exclude={"flip"})),
             mean=image.mean,
             std=image.std,
             same_group=SameGroup(self.recipe.score.same_group),
             part=self.part,
             autocast=functools.partial(autocast, self.device, self.recipe.run.precision),
+            num_lots=self.num_lots,
         )
 
     def _optimiser(self) -> Optimiser:
