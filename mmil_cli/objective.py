@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mmil_cli.core.bags import RegionBag, SentenceBag, join_images
+from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, join_images
 from mmil_cli.core.caching import encode_in_lots
 from mmil_cli.core.distributed import AcrossProcesses, gather_reports, gather_rows, merge_sentences, pair_job
 from mmil_cli.core.losses.pairing import Pairing, SameGroup, pair_batch
@@ -78,8 +79,20 @@ class ContrastiveObjective:
         return Losses(
             total=loss.total,
             parts=loss.parts,
-            readings=functools.partial(score.readings, regions.detach(), reports.sentences.detach()),
+            readings=functools.partial(self._readings, regions.detach(), reports.sentences.detach(), pairing),
         )
+
+    @torch.no_grad()
+    def _readings(self, regions: RegionBag, sentences: Sentences, pairing: Pairing) -> dict[str, Tensor]:
+        """What the log wants beside the loss; only the first process reads, so nothing may be exchanged."""
+        score = self.model.score
+        known = regions.mask.unsqueeze(2)
+        found = {
+            **score.readings(regions, sentences),
+            "image_spread": spread((regions.features * known).sum(dim=1)),
+            "text_spread": spread(sentences.features),
+        }
+        return found | ({"chance_loss": score.chance_loss(pairing)} if self.part.is_whole else {})
 
     def _regions(self, films: Tensor, cover: Tensor) -> RegionBag:
         def encode(films: Tensor, cover: Tensor) -> RegionBag:
@@ -108,3 +121,8 @@ class ContrastiveObjective:
             return own, pair_batch(batch.study, batch.text, same_group=self.same_group)
         reports = merge_sentences(gather_reports(own), gather_rows(batch.sentence[held]))
         return reports, pair_job(batch.study, batch.text, same_group=self.same_group)
+
+
+def spread(vectors: Tensor) -> Tensor:
+    """1 - |mean of the unit vectors|^2 of [n, D]: 0 if all point one way, 1 if they cancel out."""
+    return 1 - F.normalize(vectors, dim=1).mean(dim=0).square().sum()

@@ -22,7 +22,7 @@ class DataSection(Section):
     )
     chunk: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="films that an encoder holds at once in each process, for batches beyond memory; 0 for all",
+        description="films that an encoder holds at once in each process, for large batches; 0 for all",
     )
     max_sentences: Positive = Field(
         12, description="sentences a report; longer reports are sampled anew each epoch"
@@ -119,9 +119,7 @@ class AugmentSection(Section):
     blur: Annotated[float, Field(ge=0, le=0.1)] = Field(
         0.0, description="largest standard deviation of a Gaussian blur, share of the side"
     )
-    noise: Share = Field(
-        0.0, description="largest standard deviation of normal noise, on pixels in [0, 1]"
-    )
+    noise: Share = Field(0.0, description="largest standard deviation of normal noise, on pixels in [0, 1]")
     erase: Share = Field(0.0, description="side of a square greyed out in half of the films, share")
 
 
@@ -155,9 +153,29 @@ class RunSection(Section):
         "auto", description="of the encoders; auto is bf16 where the processor has it"
     )
     log_every: Positive = Field(10, description="steps between lines of the log")
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="where the numbers of the log go too: tensorboard, wandb; both are extras"
+    )
     save_every: Positive = Field(200, description="steps between saved states to resume from")
+    save_minutes: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="minutes between saved states too; 0 for steps alone"
+    )
     validate_every: Positive = Field(5, description="epochs between validations; the last one always")
     validate_films: Positive = Field(1000, description="films of the validate split to use at most")
+    keep: Literal["last", "best"] = Field(
+        "last", description="which checkpoint stays: of the last validation, or of the best by run.metric"
+    )
+    metric: Literal[
+        "loss",
+        "image_to_text_r@1",
+        "image_to_text_r@5",
+        "text_to_image_r@1",
+        "text_to_image_r@5",
+        "zero_shot_auroc",
+    ] = Field("loss", description="of the validations, for run.keep and run.patience")
+    patience: Annotated[int, Field(ge=0)] = Field(
+        0, description="validations without a better one after which the run ends; 0 for never"
+    )
 
 
 class Recipe(Section):

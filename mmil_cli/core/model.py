@@ -88,7 +88,11 @@ class DualEncoder(nn.Module):
         )
 
     def encode_sentences(
-        self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"], *, num_lots: int = 1
+        self,
+        tokens: Int[Tensor, "sentence token"],
+        mask: Bool[Tensor, "sentence token"],
+        *,
+        num_lots: int = 1,
     ) -> Sentences:
         """Features of sentences, and of their words if the score reads them.
 

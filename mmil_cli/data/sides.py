@@ -45,9 +45,7 @@ def turned_film(film: FittedFilm) -> FittedFilm:
 
 def turned_row(row: Row) -> Row:
     """What is known of the mirror image: its report names the other sides, and so has another text."""
-    return replace(
-        row, sentences=tuple(map(swap_sides, row.sentences)), text_key=swap_sides(row.text_key)
-    )
+    return replace(row, sentences=tuple(map(swap_sides, row.sentences)), text_key=swap_sides(row.text_key))
 
 
 def _in_case(word: str, like: str) -> str:

@@ -84,7 +84,9 @@ class Augment:
         if self.blur:
             moved = blurred(moved, self.blur * films.shape[-1] * (1 + width) / 2, most=self.blur)
         if sheet is not None:
-            moved = moved + 255 * self.noise * ((1 + grain) / 2)[:, None, None] * _rolled(sheet, rows, columns)
+            moved = moved + 255 * self.noise * ((1 + grain) / 2)[:, None, None] * _rolled(
+                sheet, rows, columns
+            )
         moved = self._hide(moved, hide > 0, across=across, down=down)
         return moved.round().clamp(0, 255).byte(), self._cover(cover, window, x=x, y=y, zoom=zoom)
 

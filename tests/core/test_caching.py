@@ -81,7 +81,9 @@ def test_only_one_lot_is_held_at_a_time():
 
     weight = torch.ones(15, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        found = torch.cat(encode_in_lots(lambda rows: Kept.apply(rows.repeat(1, 5) * weight), rows(6), num_lots=3))
+        found = torch.cat(
+            encode_in_lots(lambda rows: Kept.apply(rows.repeat(1, 5) * weight), rows(6), num_lots=3)
+        )
     assert 30 not in alive  # of the first time the rows are kept, and nothing made of them
     found.sum().backward()
     assert held == [2, 2, 2]

@@ -114,4 +114,3 @@ def test_groups_keep_the_order_of_sentences_and_words(monkeypatch):
         torch.testing.assert_close(
             found.words.features[real], whole.words.features[:, :longest][real], atol=1e-5, rtol=1e-4
         )
-
