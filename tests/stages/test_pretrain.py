@@ -112,6 +112,7 @@ def test_the_card_says_where_the_checkpoint_comes_from(tiny_run, tiny_dataset):
 
 KNOBS = [
     "data.batch_size=9",
+    "data.chunk=3",
     "data.max_sentences=1",
     "image.widths=[4, 6]",
     "image.blocks=2",
@@ -140,6 +141,10 @@ KNOBS = [
     "augment.rotate=30",
     "augment.shift=0.2",
     "augment.scale=0.4",
+    "augment.crop=0.4",
+    "augment.flip=0.5",
+    "augment.blur=0.05",
+    "augment.noise=0.3",
     "augment.brightness=0.5",
     "augment.contrast=0.7",
     "augment.erase=0.5",
@@ -155,8 +160,8 @@ KNOBS = [
 ]
 WATCHED = {"data.workers", "image.fit", "data.views", "image.encoder", "image.layer", "image.weights",
            "text.encoder",
-           "text.vocabulary", "run.log_every", "run.save_every", "run.validate_every",
-           "run.validate_films"}  # fmt: skip
+           "text.vocabulary", "run.log_every", "run.log_to", "run.save_every", "run.save_minutes",
+           "run.validate_every", "run.validate_films", "run.keep", "run.metric", "run.patience"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
