@@ -159,7 +159,7 @@ def blurred(films: Tensor, sigma: Tensor, *, most: float) -> Tensor:
         sigma: at most `most` times the side; the Gaussian is cut off at three times that.
         most: largest standard deviation, share of the side.
     """
-    radius = min(math.ceil(3 * most * films.shape[-1]), films.shape[-1] - 1)
+    radius = min(math.ceil(3 * most * films.shape[-1] - 1e-6), films.shape[-1] - 1)
     places = torch.arange(-radius, radius + 1, device=films.device)
     kernel = (-0.5 * (places / sigma[:, None].clamp(min=1e-3)).square()).exp()
     kernel = (kernel / kernel.sum(dim=1, keepdim=True))[:, None]  # [B, 1, K]

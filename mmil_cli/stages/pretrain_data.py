@@ -80,7 +80,7 @@ def make_tokenizer(dataset: StudyDataset, rows: np.ndarray, text: TextSection) -
     Raises:
         UsageError: it would know too few of the words.
     """
-    sentences = sorted({sentence for row in rows for sentence in dataset.row(int(row)).sentences})
+    sentences = dataset.sentences(rows)
     tokenizer = build_tokenizer(text, sentences)
     _refuse_unknown_words(tokenizer, sentences[:: max(1, len(sentences) // SENTENCES_CHECKED)])
     return tokenizer

@@ -189,10 +189,10 @@ class Run:
     def _after_step(self, report: StepReport) -> bool:
         """The first process logs, validates and saves; whether the run is over, which all learn."""
         self.step, is_first = report.step, self.processes.is_first
-        saves = is_first and self.keeper.state_is_due(self.step)
-        stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
         if is_first:
             self.journal.step(report)
+        saves = is_first and self.keeper.state_is_due(self.step)
+        stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
         if stops:
             if is_first:
                 self.keeper.save_state(self.step, is_validated=not self._validation_is_due())

@@ -1,6 +1,7 @@
 """A run that is stopped, killed or out of room goes on to the very weights of one that was left alone."""
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -111,23 +112,24 @@ def test_signals_outside_the_main_thread_are_left_alone():
     assert seen == [before]
 
 
-def run_until_killed(data, out, seconds, workers):
+def run_until_killed(data, out, seconds, options):
     """In a process of its own: the run, ended by kill -9 wherever it is by then."""
     torch.set_num_threads(1)
     timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
     timer.daemon = True
     timer.start()
-    pretrain(data, out, *OPTIONS, f"data.workers={workers}", "run.save_every=1")
+    pretrain(data, out, *options)
 
 
-def kill_and_go_on(data, out, *, num_kills, seconds, seed=0):
+def kill_and_go_on(data, out, *options, num_kills, seconds, seed=0):
     """Kills a run at random times until it has been killed often enough or is done; how often it was."""
     draw, killed = random.Random(seed), 0
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "mmil_cli.stages.pretrain", "test_pretrain"])
     while killed < num_kills:
+        free = (f"data.workers={draw.choice([0, 0, 1, 2])}", f"run.save_every={draw.choice([1, 2, 5])}")
         process = context.Process(
-            target=run_until_killed, args=(data, out, draw.uniform(0, seconds), draw.choice([0, 0, 1, 2]))
+            target=run_until_killed, args=(data, out, draw.uniform(0, seconds), (*options, *free))
         )
         process.start()
         process.join()
@@ -139,7 +141,7 @@ def kill_and_go_on(data, out, *, num_kills, seconds, seed=0):
 
 
 def test_kills_at_random_times_change_nothing(tiny_dataset, undisturbed, tmp_path):
-    assert kill_and_go_on(tiny_dataset, tmp_path / "run", num_kills=4, seconds=1.5) > 0
+    assert kill_and_go_on(tiny_dataset, tmp_path / "run", *OPTIONS, num_kills=4, seconds=1.5) > 0
     resumed = pretrain(tiny_dataset, tmp_path / "run", *OPTIONS)
     assert weights_hash(resumed) == weights_hash(undisturbed)
     assert resumed.metrics == undisturbed.metrics
@@ -279,8 +281,8 @@ def test_the_order_of_samples_is_the_same_for_any_number_of_processes(size):
 
     schedule = Schedule(rows=np.arange(50), batch_size=8, epochs=2, seed=3)
     ends = [8 * rank // size for rank in range(size + 1)]
-    parts = [Part(first=a, last=b, num_rows=8) for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [Part(first=a, last=b, num_rows=8) for a, b in itertools.pairwise(ends)]
     for first in (0, 5):
         by_rank = [list(schedule.from_step(first, part)) for part in parts]
-        joined = [sum(rows, []) for rows in zip(*by_rank, strict=True)]
+        joined = [list(itertools.chain(*rows)) for rows in zip(*by_rank, strict=True)]
         assert joined == list(schedule.from_step(first))
