@@ -14,6 +14,7 @@ import typer
 from mmil_cli import __version__
 from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
+from mmil_cli.cli.compare import compare
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.ground import ground
 from mmil_cli.cli.phantom import phantom
@@ -76,7 +77,9 @@ app = typer.Typer(
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, demo):
+for command in (
+    preprocess, audit, pretrain, probe, retrieve, ground, compare, scores, phantom, subset, demo
+):  # fmt: skip
     app.command()(_guarded(command))
 
 bench = typer.Typer(

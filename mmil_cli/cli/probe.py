@@ -95,7 +95,7 @@ def probe(
                     labels=labels, draws=draws)  # fmt: skip
 
     from mmil_cli.checkpoint import find_checkpoint
-    from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.cli.progress import StageProgress
     from mmil_cli.stages.label_sets import parse_budget
     from mmil_cli.stages.probe import DEFAULT_PROMPTS, FewLabels, Training, run
 
@@ -105,7 +105,7 @@ def probe(
     )
     found, how = find_checkpoint(checkpoint)
     typer.echo(f"checkpoint: {found} ({how})", err=True)
-    with CountProgress("probe", "films") as films, CountProgress("probe", "fits") as fits:
+    with StageProgress() as progress:
         result = run(
             data,
             checkpoint=found,
@@ -122,8 +122,8 @@ def probe(
             training=Training(epochs=epochs or DEFAULT_EPOCHS, from_layer=from_layer or ""),
             seed=seed,
             device=device,
-            on_progress=films.update,
-            on_fit=fits.update,
+            on_progress=progress.switching("probe", "films"),
+            on_fit=progress.switching("probe", "fits"),
         )
     _show(result)
 

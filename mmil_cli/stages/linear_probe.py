@@ -135,15 +135,15 @@ def fit_probe(train: Examples, validate: Examples, *, variance: np.ndarray, seed
         seed: of the folds.
     """
     if validate.has_all:
-        path = list(_path(train, variance, PENALTIES, "validate split"))
+        path = list(penalty_path(train, variance, PENALTIES, "validate split"))
         losses = [log_loss(probe.scores(validate.features), validate.labels) for probe in path]
         return path[int(np.argmin(losses))]
     folds = [_fold_losses(*split, variance) for split in _folds(train, seed)]
     if not folds:
-        *_, last = _path(train, variance, (DEFAULT_PENALTY,), "nothing: too few patients to choose on")
+        *_, last = penalty_path(train, variance, (DEFAULT_PENALTY,), "nothing: too few patients to choose on")
         return last
     best = int(np.argmin(np.mean(folds, axis=0)))
-    *_, last = _path(train, variance, PENALTIES[: best + 1], "folds of the train split")
+    *_, last = penalty_path(train, variance, PENALTIES[: best + 1], "folds of the train split")
     return last
 
 
@@ -167,11 +167,11 @@ def _folds(train: Examples, seed: int) -> Iterator[tuple[Examples, Examples]]:
 
 
 def _fold_losses(train: Examples, held_out: Examples, variance: np.ndarray) -> list[float]:
-    path = _path(train, variance, PENALTIES, "")
+    path = penalty_path(train, variance, PENALTIES, "")
     return [log_loss(probe.scores(held_out.features), held_out.labels) for probe in path]
 
 
-def _path(
+def penalty_path(
     train: Examples, variance: np.ndarray, penalties: tuple[float, ...], chosen_on: str
 ) -> Iterator[FittedProbe]:
     """The optimum at each penalty, each fit starting where the one before ended."""
