@@ -21,8 +21,8 @@ def compare(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders that probe, retrieve or ground --phrases have written, or checkpoints; the others are "
-            "compared with the first."
+            help="Folders that probe, retrieve or ground --phrases have written, or checkpoints; the first "
+            "is what the others are compared with."
         ),
     ],
     data: Annotated[

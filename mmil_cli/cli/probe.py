@@ -134,9 +134,9 @@ def _check_together(methods: list[str], **options: object) -> None:
     needs: dict[str, set[str]] = {
         "prompts": {"zero-shot"},
         "calibrate": {"zero-shot"},
-        "epochs": set(TRAINED),
+        "epochs": {str(known) for known in TRAINED},
         "from_layer": {"finetune"},
-        "labels": set(METHODS) - {"zero-shot"},
+        "labels": {str(known) for known in METHODS} - {"zero-shot"},
     }
     for name, wanted in needs.items():
         if name in given and not wanted & set(methods):

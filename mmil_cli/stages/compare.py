@@ -1,5 +1,6 @@
 """Compare: the figures of several models on the same cases, with paired tests, in one table for all tasks."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,8 +65,9 @@ class CompareResult:
     record: Path
 
 
-def run(folders: Sequence[Path], out: Path, *, names: Sequence[str] | None = None, seed: int = 0) ->
-CompareResult:
+def run(
+    folders: Sequence[Path], out: Path, *, names: Sequence[str] | None = None, seed: int = 0
+) -> CompareResult:
     """Compares the results in some folders with those in the first one.
 
     A folder of results holds `probe_cases.parquet`, `retrieve_cases.parquet` or `ground_cases.parquet`,
@@ -165,21 +167,22 @@ def _rows(model: str, pairs: Mapping[Key, tuple[Cases, Cases]], seed: int) -> It
     for (task, part, name), pair in pairs.items():
         first, second = (_ordered(cases) for cases in pair)
         weights = draws[:, np.searchsorted(patients, first.patient_id)]
-        about = {
-            "task": task,
-            "part": part,
-            "name": name,
-            "model": model,
-            "num_cases": len(first.value),
-            "num_patients": len(np.unique(first.patient_id)),
-        }
+        row = functools.partial(
+            CompareRow,
+            task=task,
+            part=part,
+            name=name,
+            model=model,
+            num_cases=len(first.value),
+            num_patients=len(np.unique(first.patient_id)),
+        )
         if first.label is None:
-            yield CompareRow(**about, metric=MEAN, found=_of_means(first.value, second.value, weights))
+            yield row(metric=MEAN, found=_of_means(first.value, second.value, weights))
             continue
         scored = _score(first, second, weights)
         parts.setdefault((task, part), []).append(scored)
         for metric, found in scored.differences().items():
-            yield CompareRow(**about, metric=metric, found=found)
+            yield row(metric=metric, found=found)
     for (task, part), group in parts.items():
         if len(group) > 1:
             yield from _mean_rows(task, part, model, group, num_patients=len(patients))
@@ -205,10 +208,9 @@ class _Scored:
 def _score(first: Cases, second: Cases, weights: np.ndarray) -> _Scored:
     assert first.label is not None
     label = first.label
-    values = np.array([[metric(label, cases.value) for cases in (first, second)] for metric in (auroc, auprc)])
-    draws = np.array(
-        [[metric(label, cases.value, weights) for cases in (first, second)] for metric in (auroc, auprc)]
-    )
+    metrics, both = (auroc, auprc), (first.value, second.value)
+    values = np.array([[metric(label, scores) for scores in both] for metric in metrics])
+    draws = np.array([[metric(label, scores, weights) for scores in both] for metric in metrics])
     return _Scored(values, draws, delong(label, first.value, second.value).p, len(label))
 
 
