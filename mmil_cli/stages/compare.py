@@ -134,13 +134,15 @@ def find_cases(folder: Path) -> dict[Key, Cases]:
             f"{folder} holds no results to compare (*{SUFFIX}); give a folder that mmil probe, retrieve "
             "or ground --phrases has written, or checkpoints with --data"
         )
-    found: dict[Key, Cases] = {}
-    for path in files:
-        task = path.name.removesuffix(SUFFIX)
-        if any(key[0] == task for key in found):
+    tasks = [path.name.removesuffix(SUFFIX) for path in files]
+    for task in tasks:
+        if tasks.count(task) > 1:
             raise UsageError(f"{folder} holds several results of {task}; give the folder of one of them")
-        found.update({(task, *key): cases for key, cases in read_cases(path).items()})
-    return found
+    return {
+        (task, *key): cases
+        for task, path in zip(tasks, files, strict=True)
+        for key, cases in read_cases(path).items()
+    }
 
 
 def _check_same(key: Key, first: Cases, second: Cases, one: str, other: str) -> None:
