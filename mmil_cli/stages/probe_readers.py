@@ -217,7 +217,12 @@ def _readings(
     return Readings(
         scored={name: values for name, values in scored.items() if name not in tasks},
         validate={name: values for name, values in validate.items() if name not in tasks},
-        classes={name: values for name, values in scored.items() if name in tasks},
+        classes={name: _logits(values) for name, values in scored.items() if name in tasks},
         skipped=skipped,
         details=details,
     )
+
+
+def _logits(values: np.ndarray) -> np.ndarray:
+    """Logits of classes [n, K]: of two, log-odds [n] are those of the second."""
+    return values if values.ndim == 2 else np.column_stack([np.zeros(len(values)), values])
