@@ -33,7 +33,8 @@ class Cases:
         name: the finding, or the metric.
         case_id: of each film, query or phrase, unique among them [n].
         patient_id: whom each belongs to [n].
-        label: 0 or 1 where `value` is a score whose ranking counts; None where it is a figure whose mean does.
+        label: 0 or 1 where `value` is a score whose ranking counts; None where it is a figure whose mean
+            does.
         value: score or figure of each; NaN where a figure is undefined [n].
     """
 
@@ -62,7 +63,9 @@ def read_cases(path: Path) -> dict[tuple[str, str], Cases]:
         table = pq.read_table(path)
         columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in SCHEMA.names}
     except (pa.ArrowInvalid, KeyError, OSError) as error:
-        raise DataError(f"{path} is no file of cases, or damaged; run the command that wrote it again") from error
+        raise DataError(
+            f"{path} is no file of cases, or damaged; run the command that wrote it again"
+        ) from error
     keys = [f"{part}\0{name}" for part, name in zip(columns["part"], columns["name"], strict=True)]
     first = dict.fromkeys(keys)
     number = {key: place for place, key in enumerate(first)}
