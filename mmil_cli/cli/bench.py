@@ -222,8 +222,8 @@ def evaluate(
 def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
     from mmil_cli.viz.tables import UNDEFINED, number
 
-    wanted = UNDEFINED if row.most_seconds is None else number(row.most_seconds, digits=0)
-    return (row.name, row.size, number(row.seconds), wanted, "yes" if row.holds else "no", row.found)
+    wanted = UNDEFINED if row.most_seconds is None else number(row.most_seconds, digits=3)
+    return (row.name, row.size, number(row.seconds, digits=3), wanted, "yes" if row.holds else "no", row.found)
 
 
 BENCHES = (mi, scores, shortlist, evaluate)
