@@ -16,6 +16,8 @@ from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
 from mmil_cli.cli.compare import compare
 from mmil_cli.cli.demo import demo
+from mmil_cli.cli.embed import embed
+from mmil_cli.cli.export import export
 from mmil_cli.cli.ground import ground
 from mmil_cli.cli.phantom import phantom
 from mmil_cli.cli.preprocess import preprocess
@@ -78,8 +80,20 @@ app = typer.Typer(
     ),
 )
 for command in (
-    preprocess, audit, pretrain, probe, retrieve, ground, compare, scores, phantom, subset, demo
-):  # fmt: skip
+    preprocess,
+    audit,
+    pretrain,
+    probe,
+    retrieve,
+    ground,
+    compare,
+    embed,
+    export,
+    scores,
+    phantom,
+    subset,
+    demo,
+):
     app.command()(_guarded(command))
 
 bench = typer.Typer(
