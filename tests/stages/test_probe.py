@@ -76,9 +76,11 @@ def test_zero_shot_is_the_difference_of_the_models_own_logits(
     assert not np.allclose(ensemble.scores(films.regions), scores)
 
 
-def _mean(dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object) -> ProbeResult:
-    return run(dataset, checkpoint=checkpoint, out=out, prompts=prompts, device="cpu", **options)  # type:
-    ignore[arg - type]
+def _mean(
+    dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object
+) -> ProbeResult:  # fmt: skip
+    fixed = {"checkpoint": checkpoint, "out": out, "prompts": prompts, "device": "cpu"}
+    return run(dataset, **fixed, **options)  # type: ignore[arg-type]
 
 
 def test_what_uncertain_counts_as_changes_the_labels_scored(
