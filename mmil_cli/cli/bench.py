@@ -222,8 +222,16 @@ def evaluate(
 def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
     from mmil_cli.viz.tables import UNDEFINED, number
 
-    wanted = UNDEFINED if row.most_seconds is None else number(row.most_seconds, digits=3)
-    return (row.name, row.size, number(row.seconds, digits=3), wanted, "yes" if row.holds else "no", row.found)
+    most = row.most_seconds
+    wanted = UNDEFINED if most is None else number(most, digits=3)
+    return (
+        row.name,
+        row.size,
+        number(row.seconds, digits=3),
+        wanted,
+        "yes" if row.holds else "no",
+        row.found,
+    )
 
 
 BENCHES = (mi, scores, shortlist, evaluate)

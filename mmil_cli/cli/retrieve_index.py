@@ -109,7 +109,7 @@ def query(
     archive = open_archive(index, data=data, checkpoint=checkpoint, device=device)
     chosen = Filter(labels=tuple(label or ()), split=split, view=view)
     answers = _ask(archive, chosen, text or [], image or [], like or [], top=top, fast=fast, faiss=faiss)
-    notes = notes_of(archive, text or [])
+    notes = (*notes_of(archive, text or []), *(note for answer in answers for note in answer.notes))
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     content = {

@@ -13,6 +13,7 @@ from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import UsageError, listing, nearest
 from mmil_cli.stages.archive import Archive
 from mmil_cli.stages.film import open_film
+from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.neighbours import NEIGHBOURS_FILE, near_films
 from mmil_cli.stages.query import DEFAULT_TOP, query_notes, read_text
@@ -83,6 +84,7 @@ class Answer:
         num_scored: of how many the full score was computed.
         film: row of the query's film in the dataset; None of a text or of a film from a file.
         pixels: of the query's film, where it is from a file.
+        notes: how that film is unlike those of the training.
     """
 
     kind: str
@@ -92,6 +94,7 @@ class Answer:
     num_scored: int
     film: int | None = None
     pixels: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For `write_json`."""
@@ -152,6 +155,7 @@ def reports_for_film(archive: Archive, image: Path, *, chosen: Filter, top: int 
         num_gallery=len(places),
         num_scored=len(places),
         pixels=film.pixels,
+        notes=film_notes(film, archive.evaluation.recipe),
     )
 
 

@@ -209,6 +209,13 @@ def test_an_unknown_film_is_refused(archive: Archive) -> None:
         films_like(archive, "film03", chosen=EVERYTHING)
 
 
+def test_a_film_in_colour_is_told(archive: Archive, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "photo.png")
+    answer = reports_for_film(archive, tmp_path / "photo.png", chosen=EVERYTHING, top=1)
+    assert "is in colour" in answer.notes[0]
+
+
 def test_paths_in_the_index_are_relative(folder: Path) -> None:
     card = json.loads((folder / "index.json").read_text())
     assert not any(Path(path).is_absolute() for path in card["paths"].values())
