@@ -5,6 +5,8 @@ After new runs, from the repository root:
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
     mmil bench mi --out tests/results
+    mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
+    mmil bench shortlist --index demo/index --out tests/results
     python tests/readme_results.py
 """
 
@@ -99,6 +101,20 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_shortlist(record: dict) -> str:
+    """How often two stages find the first film, by the length of the shortlist."""
+    shares = sorted({row["share"] for row in record["rows"]})
+    kinds = dict.fromkeys((row["queries"], row["first_stage"], row["num_queries"]) for row in record["rows"])
+    found = {(row["queries"], row["first_stage"], row["share"]): row["agreement"] for row in record["rows"]}
+    return markdown(
+        ["queries", "first stage", *(f"{share:.0%} listed" for share in shares)],
+        [
+            [f"{number} {kind}", stage, *(f"{found[kind, stage, share]:.1%}" for share in shares)]
+            for kind, stage, number in kinds
+        ],
+    )
+
+
 def parts(group: int) -> str:
     """One registry as `mmil scores` lists it."""
     from mmil_cli.stages.parts import list_parts
@@ -131,6 +147,7 @@ FROM_FILE: dict[str, Callable] = {
     "bench_scores": bench_scores,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
+    "bench_shortlist": bench_shortlist,
 }
 FROM_REGISTRY: dict[str, Callable[[], str]] = {
     "aggregators": lambda: parts(0),
