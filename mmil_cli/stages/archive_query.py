@@ -17,6 +17,7 @@ from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.neighbours import NEIGHBOURS_FILE, near_films
 from mmil_cli.stages.query import DEFAULT_TOP, query_notes, read_text
+from mmil_cli.stages.region_store import RegionStore
 
 SHORTLIST, LEAST_LISTED = 0.1, 200
 """Share of the films, and at least how many, that `fast` scores fully: on generated studies the first film is
@@ -239,15 +240,19 @@ def shortlist(
     size = max(least, int(np.ceil(share * len(films))))
     if size >= len(films):
         return [films] * len(scorer)
-    scores = scorer.scores_of(archive.coarse[_tensor(films)])
+    scores = _scores(archive.coarse, scorer, films)
     return [films[np.sort(np.argpartition(-column, size)[:size])] for column in scores.T]
 
 
 def full_scores(archive: Archive, scorer: ReportScorer, films: np.ndarray) -> np.ndarray:
     """The model's score of films with the reports of a scorer [films, R]; some films in memory at a time."""
+    return _scores(archive.store, scorer, films)
+
+
+def _scores(store: RegionStore, scorer: ReportScorer, films: np.ndarray) -> np.ndarray:
     blocks = range(0, len(films), FILMS_AT_ONCE)
     return np.concatenate(
-        [scorer.scores_of(archive.store.regions(films[start : start + FILMS_AT_ONCE])) for start in blocks]
+        [scorer.scores_of(store.regions(films[start : start + FILMS_AT_ONCE])) for start in blocks]
     )
 
 
@@ -339,9 +344,3 @@ def _row_of(dataset: StudyDataset, image_id: str) -> int:
 
 def _best(scores: np.ndarray, top: int) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:top]
-
-
-def _tensor(films: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(films)
