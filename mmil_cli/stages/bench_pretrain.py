@@ -1,5 +1,6 @@
 """How fast pretraining goes on this machine, and the settings that suit it."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def run(
         told(number, total)
     rows = []
     for number, comparison in enumerate(COMPARISONS, start=len(work) + 1):
-        rows.append(comparison(data, recipe, rounds=1 if quick else 5, device=device))
+        rows.append(comparison(data, recipe, rounds=1 if quick else 3, device=device))
         told(number, total)
     batch = find_batch(data, recipe=recipe, device=device)
     told(total, total)
@@ -172,8 +173,9 @@ def _trials_to_make(data: Path, recipe: Recipe, *, device: str) -> list[Recipe]:
 def _provenance(data: Path, recipe: Recipe, *, quick: bool, device: torch.device) -> dict[str, Any]:
     info = StudyDataset.open(data).info
     return {
-        "command": f"mmil bench pretrain {data.resolve().name}{' --quick' if quick else ''}",
-        "recipe": recipe.model_dump(mode="json"),
+        "command": " ".join(
+            ["mmil bench pretrain", data.resolve().name, *_options(recipe), *["--quick"] * quick]
+        ),
         "dataset": {"folder": data.resolve().name, "content_hash": info.content_hash, "side": info.side},
         "processor": processor(device),
         "device": device.type,
@@ -182,6 +184,17 @@ def _provenance(data: Path, recipe: Recipe, *, quick: bool, device: torch.device
         "versions": versions(),
         "commit": commit(),
     }
+
+
+def _options(recipe: Recipe) -> list[str]:
+    """What makes this recipe of the defaults."""
+    defaults = Recipe().model_dump(mode="json")
+    return [
+        f"--set {section}.{key}={json.dumps(value) if isinstance(value, list) else value}"
+        for section, keys in recipe.model_dump(mode="json").items()
+        for key, value in keys.items()
+        if value != defaults[section][key]
+    ]
 
 
 def _as_json(result: BenchPretrainResult) -> dict[str, Any]:
