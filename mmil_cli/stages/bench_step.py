@@ -39,7 +39,7 @@ class Workbench(Run):
         """The films and reports of its first step, on the device."""
         return next(iter(self._loader(0))).to(self.device)
 
-    def step(self, batch: Batch) -> float:
+    def take_step(self, batch: Batch) -> float:
         """One whole step: augmentation, encoders, scores, loss, backward, clipping and update; its loss."""
         reports: list[StepReport] = []
         run_steps(
@@ -50,7 +50,7 @@ class Workbench(Run):
             plan=self._plan(),
             first_step=0,
             device=self.device,
-            after_step=reports.append,
+            after_step=lambda report: reports.append(report),
         )
         return reports[0].loss
 
@@ -97,7 +97,10 @@ def step_beside_encoders(data: Path, recipe: Recipe, *, rounds: int, device: str
     with workbench(data, recipe, device=device) as bench:
         batch = bench.batch()
         measured = compare(
-            lambda: bench.step(batch), lambda: bench.both_encoders(batch), rounds=rounds, device=bench.device
+            lambda: bench.take_step(batch),
+            lambda: bench.both_encoders(batch),
+            rounds=rounds,
+            device=bench.device,
         )
         most = MOST_OVERHEAD_ON_GPU if bench.device.type == "cuda" else MOST_OVERHEAD
     return _row(f"a step of {recipe.score.expression}, against both encoders alone", recipe, measured, most)
@@ -114,7 +117,7 @@ def bf16_beside_fp32(data: Path, recipe: Recipe, *, rounds: int, device: str) ->
     ):
         batch = full.batch()
         measured = compare(
-            lambda: low.step(batch), lambda: full.step(batch), rounds=rounds, device=full.device
+            lambda: low.take_step(batch), lambda: full.take_step(batch), rounds=rounds, device=full.device
         )
     return _row(BF16, recipe, measured, 1 / BF16_SPEED_UP)
 

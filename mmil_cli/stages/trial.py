@@ -20,6 +20,17 @@ from mmil_cli.stages.pretrain_run import Progress, Watchers
 NOT_COUNTED = 2  # steps in which workers start and caches fill
 
 
+OFTEN = ("run__save_every", "run__validate_every")
+NOTHING_ELSE = {
+    "run__save_minutes": 0.0,
+    "run__log_to": (),
+    "run__keep": "last",
+    "run__metric": "loss",
+    "run__patience": 0,
+}
+"""A trial is neither saved, validated nor told to anybody."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What some steps came to.
@@ -76,7 +87,7 @@ def run_trial(data: Path, recipe: Recipe, *, device: str, steps: int, seconds: f
         if counted >= steps or (counted >= 2 and time.monotonic() - started > seconds):
             raise _Enough
 
-    endless = changed(recipe, optim__epochs=10**6, run__save_every=10**9, run__validate_every=10**9)
+    endless = changed(recipe, optim__epochs=10**6, **dict.fromkeys(OFTEN, 10**9), **NOTHING_ELSE)
     fits = True
 
     def work() -> None:

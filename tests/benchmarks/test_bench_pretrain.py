@@ -143,7 +143,7 @@ def test_a_step_of_the_bench_is_the_first_step_of_the_run(dataset, recipe, tmp_p
         pretrain.run(dataset, tmp_path / "run", recipe=recipe, device="cpu", watchers=Watchers(on_step=watch))
     with workbench(dataset, recipe, device="cpu") as bench:
         before = {name: value.clone() for name, value in bench.model.state_dict().items()}
-        assert bench.step(bench.batch()) == pytest.approx(losses[0], rel=1e-6)
+        assert bench.take_step(bench.batch()) == pytest.approx(losses[0], rel=1e-6)
         after = bench.model.state_dict()
     assert any(not torch.equal(after[name], before[name]) for name in before)
 

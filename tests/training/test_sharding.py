@@ -64,7 +64,7 @@ def an_objective(model, rank):
     from mmil_cli.data.transforms import Augment
     from mmil_cli.objective import ContrastiveObjective
 
-    nothing = {name: 0.0 for name in Augment.__dataclass_fields__}
+    nothing = dict.fromkeys(Augment.__dataclass_fields__, 0.0)
     return ContrastiveObjective(
         model,
         augment=Augment(**nothing),
@@ -183,7 +183,9 @@ def test_weights_and_moments_gathered_are_those_of_whole_encoders(found):
     expected, gathered = found[0]["weights"]
     assert expected.keys() == gathered.keys()
     for name, weight in expected.items():
-        if not name.endswith("in_proj_bias"):  # that of keys has no gradient but rounding, which Adam blows up
+        if not name.endswith(
+            "in_proj_bias"
+        ):  # that of keys has no gradient but rounding, which Adam blows up
             torch.testing.assert_close(gathered[name], weight, atol=1e-4, rtol=1e-3)
     expected, gathered = found[0]["moments"]
     assert expected["state"].keys() == gathered["state"].keys()
