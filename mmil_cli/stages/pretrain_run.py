@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -30,7 +31,8 @@ from mmil_cli.stages.pretrain_data import (
     validation_rows,
 )
 from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, RECIPE, STATE, TOKENIZER, Keeper, PretrainResult
-from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers
+from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers, tower_gradients
+from mmil_cli.stages.pretrain_shares import refuse_shares, share_out_towers, whole_in_first
 from mmil_cli.stages.validation import refuse_metric, validate
 from mmil_cli.training.contest import Contest
 from mmil_cli.training.log import RunLog
@@ -62,6 +64,7 @@ class Run:
     ) -> None:
         self.dataset, self.out, self.recipe = dataset, out, recipe
         self.schedule, self.identity, self.processes = schedule, identity, processes
+        refuse_shares(recipe, processes.size)
         self.watchers = watchers if processes.is_first else Watchers()
         self.device, self.part = processes.device, processes.part(schedule.batch_size)
         self.num_lots = lots_of(schedule.batch_size, processes=processes.size, chunk=recipe.data.chunk)
@@ -79,7 +82,10 @@ class Run:
         if processes.size > 1:
             across_processes(self.model)
         self.model.to(self.device)
-        self.model.image_encoder.to(memory_format=torch.channels_last)
+        if recipe.run.shard:
+            share_out_towers(self.model, processes)
+        else:
+            self.model.image_encoder.to(memory_format=torch.channels_last)
         self.optimiser = self._optimiser()
         contract = image_contract(recipe.image, stored_side=dataset.info.side)
         self.embedder = Embedder(self.model, self.tokenizer, contract, self.device, unit=recipe.text.unit)
@@ -116,6 +122,13 @@ class Run:
             metrics=self.processes.from_first(lambda: self.keeper.end(self.step)),
             weights=self.weights,
         )
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """While it lasts the first process can save and run the model alone, also where it lies in shares."""
+        if not self.recipe.run.shard:
+            return nullcontext()
+        keeper = self.keeper if self.processes.is_first else None
+        return whole_in_first(self.model, self.optimiser, keeper)
 
     def _train(self) -> None:
         run_steps(
@@ -184,26 +197,30 @@ class Run:
         )
 
     def _told(self, error: NotFinite) -> MmilError:
-        return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
+        with self._whole():
+            return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
 
     def _after_step(self, report: StepReport) -> bool:
         """The first process logs, validates and saves; whether the run is over, which all learn."""
         self.step, is_first = report.step, self.processes.is_first
+        norms = tower_gradients(self.model, clipped=report.clipped) if self.recipe.run.shard else None
         if is_first:
-            self.journal.step(report)
+            self.journal.step(report, norms)
         saves = is_first and self.keeper.state_is_due(self.step)
         stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
         if stops:
-            if is_first:
-                self.keeper.save_state(self.step, is_validated=not self._validation_is_due())
-            self.processes.meet()
+            with self._whole():
+                if is_first:
+                    self.keeper.save_state(self.step, is_validated=not self._validation_is_due())
+                self.processes.meet()
             raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps)
         if self._validate_if_due() or self.step == self.schedule.num_steps:
             return True
         if saves:
-            if is_first:
-                self.keeper.save_state(self.step, is_validated=True)
-            self.processes.meet()
+            with self._whole():
+                if is_first:
+                    self.keeper.save_state(self.step, is_validated=True)
+                self.processes.meet()
         return False
 
     def _validation_is_due(self) -> bool:
@@ -213,7 +230,10 @@ class Run:
 
     def _validate_if_due(self) -> bool:
         """Validates and keeps the checkpoint where it is time; whether the patience of the run is used up."""
-        return self._validation_is_due() and self.processes.from_first(self._validate)
+        if not self._validation_is_due():
+            return False
+        with self._whole():
+            return self.processes.from_first(self._validate)
 
     def _validate(self) -> bool:
         """In the first process: metrics, checkpoint, and whether the patience is used up."""

@@ -91,6 +91,8 @@ class Processes:
     def share_weights(self, model: nn.Module) -> None:
         """Gives all processes the weights of the first: a seed may draw others on another processor."""
         for tensor in model.state_dict().values() if self.size > 1 else ():
+            if isinstance(tensor, DTensor):  # a share, of what was alike when it was shared out
+                continue
             shared = tensor.byte() if tensor.dtype == torch.bool else tensor  # not every backend takes bool
             shared = shared.contiguous()
             dist.broadcast(shared, src=0)

@@ -8,7 +8,8 @@ with or without shares.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -67,6 +68,42 @@ def whole(state: Any) -> Any:
     return tree_map(lambda value: value.full_tensor() if isinstance(value, DTensor) else value, state)
 
 
+class HasState(Protocol):
+    """What can be saved: a model, an optimiser, or what was gathered of one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The whole state of something that lies in shares; empty but in the first process."""
+
+    state: dict[str, Any]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return self.state
+
+
+def gather(held: HasState) -> Gathered:
+    """The whole state on the CPU, in the first process; all have to ask for it."""
+    is_first = dist.get_rank() == 0
+
+    def taken(value: Any) -> Any:
+        found = value.full_tensor() if isinstance(value, DTensor) else value
+        return (
+            found.detach().cpu()
+            if is_first and isinstance(found, Tensor)
+            else None
+            if not is_first
+            else found
+        )
+
+    return Gathered(tree_map(taken, held.state_dict()))
+
+
 def shares_of_weights(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """A whole state dict as the model holds it; every process has the whole one."""
     held = model.state_dict()
@@ -80,6 +117,8 @@ def shares_of_moments(state: dict[str, Any], groups: list[dict[str, Any]]) -> di
         state: of one of torch's optimisers.
         groups: its groups of parameters.
     """
+    if not any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"]):
+        return state
     parameters = [parameter for group in groups for parameter in group["params"]]
     moments = {
         number: {name: _share(value, parameters[number]) for name, value in values.items()}
@@ -94,6 +133,13 @@ def _share(value: Any, held: Tensor) -> Any:
         return value
     there = value.to(held.device)
     return distribute_tensor(there, held.device_mesh, held.placements, src_data_rank=None)
+
+
+def alike(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group of parameters as one of whole ones and one of shares: no optimiser takes both together."""
+    shared = [parameter for parameter in group["params"] if isinstance(parameter, DTensor)]
+    own = [parameter for parameter in group["params"] if not isinstance(parameter, DTensor)]
+    return [{**group, "params": own}, {**group, "params": shared}]
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
