@@ -14,6 +14,7 @@ import typer
 from mmil_cli import __version__
 from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
+from mmil_cli.cli.compare import compare
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.embed import embed
 from mmil_cli.cli.export import export
@@ -85,6 +86,7 @@ for command in (
     probe,
     retrieve,
     ground,
+    compare,
     embed,
     export,
     scores,

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.cli.bench_pretrain import pretrain
 from mmil_cli.cli.tables import show_table
 
 if TYPE_CHECKING:
+    from mmil_cli.stages.bench_evaluate import Measurement
     from mmil_cli.stages.bench_mi import BenchResult
     from mmil_cli.stages.bench_mi_pairs import PairRow
     from mmil_cli.stages.bench_mi_studies import StudyRow
-    from mmil_cli.stages.bench_pretrain import BenchPretrainResult
     from mmil_cli.stages.bench_scores import BenchRow
-    from mmil_cli.stages.trial import Trial
 
 DEFAULT_OUT = Path("results/bench")
 PAIR_COLUMNS = (
@@ -26,7 +26,7 @@ TRUTH_COLUMNS = (
 SCORE_COLUMNS = (
     "comparison", "shape", "ms", "time / plain [range]", "wanted", "MiB", "memory / plain", "wanted", "holds",
 )  # fmt: skip
-TRIAL_COLUMNS = ("batch", "chunk", "workers", "precision", "films/s", "waiting", "MiB")
+EVALUATE_COLUMNS = ("evaluation", "size", "seconds", "wanted", "holds", "found")
 STUDY_COLUMNS = ("studies", "objective", "sum of local", "true", "global", "true", "global - sum", "true")
 
 
@@ -162,63 +162,36 @@ def _score_cells(row: "BenchRow") -> tuple[str, ...]:
     )
 
 
-def pretrain(
-    data: Annotated[Path, typer.Argument(help="Dataset folder made by `mmil preprocess`.")],
-    recipe: Annotated[
-        str | None, typer.Option(help="YAML recipe, or the name of a shipped one; the defaults otherwise.")
-    ] = None,
-    override: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override of a recipe key, `section.key=value`; repeatable."),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for bench_pretrain.json.")] = DEFAULT_OUT,
+def evaluate(
+    out: Annotated[Path, typer.Option("--out", help="Folder for bench_evaluate.json.")] = DEFAULT_OUT,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few steps, to see that it works; the figures say little.")
+        bool, typer.Option("--quick", help="Small inputs, to see that it works; the times say nothing.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Find the batch, the workers and the precision that suit this machine and a recipe.
+    """Time the evaluations on generated features of the size that archives have, on the CPU.
 
-    Tries settings by some steps of pretraining each: films a second, time waiting for data, memory beyond
-    what the process held before. Then a step beside its encoders alone, bf16 beside fp32, and texts encoded
-    once beside all of them, in turns. It ends with options for `mmil pretrain`.
-
-    Example: `mmil bench pretrain datasets/mine --recipe laptop`
+    Example: `mmil bench evaluate --out results/bench`
     """
     from mmil_cli.cli.progress import CountProgress
-    from mmil_cli.config.load import load_recipe
-    from mmil_cli.stages.bench_pretrain import run
+    from mmil_cli.stages.bench_evaluate import run
 
-    resolved = load_recipe(recipe, overrides=override or [])
-    with CountProgress("bench pretrain", "measurements") as progress:
-        result = run(data, out, recipe=resolved, quick=quick, device=device, on_progress=progress.update)
-    _show_pretrain(result)
-
-
-def _show_pretrain(result: "BenchPretrainResult") -> None:
-    machine = f"{result.provenance['processor']}, {result.provenance['threads']} threads"
-    show_table(f"Pretraining on {machine}", TRIAL_COLUMNS, [_trial_cells(trial) for trial in result.trials])
+    with CountProgress("bench evaluate", "measurements") as progress:
+        result = run(out, quick=quick, on_progress=progress.update)
     show_table(
-        "A step beside what it cannot do without: ratios, less is better",
-        SCORE_COLUMNS,
-        [_score_cells(row) for row in result.rows],
-        left=(0, 1),
+        f"Evaluation on {result.provenance['processor']}, {result.provenance['threads']} threads",
+        EVALUATE_COLUMNS,
+        [_evaluate_cells(row) for row in result.rows],
+        left=(0, 1, 5),
     )
-    for reason in result.recommendation.reasons:
-        typer.echo(reason)
-    typer.echo("use: " + " ".join(f"--set {option}" for option in result.recommendation.options))
     typer.echo(f"written: {result.record}")
 
 
-def _trial_cells(trial: "Trial") -> tuple[str, ...]:
-    from mmil_cli.viz.tables import UNDEFINED, number, percent
+def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
+    from mmil_cli.viz.tables import UNDEFINED, number
 
-    settings = (str(trial.batch_size), str(trial.chunk or "all"), str(trial.workers), trial.precision)
-    if not trial.fits:
-        return (*settings, "does not fit", UNDEFINED, UNDEFINED)
-    memory = UNDEFINED if trial.memory is None else number(trial.memory / 2**20, digits=0)
-    return (*settings, number(trial.films_per_second, digits=1), percent(trial.waiting), memory)
+    wanted = UNDEFINED if row.most_seconds is None else number(row.most_seconds, digits=0)
+    return (row.name, row.size, number(row.seconds), wanted, "yes" if row.holds else "no", row.found)
 
 
-BENCHES = (mi, scores, pretrain)
+BENCHES = (mi, scores, evaluate, pretrain)
 """The subcommands."""

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from mmil_cli.build import build_model, image_contract
 from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
-from mmil_cli.core.batch_norm import across_processes
 from mmil_cli.core.caching import take_batch_statistics
 from mmil_cli.core.losses.pairing import SameGroup
 from mmil_cli.data.batches import Batch, Collate, PairReader, Schedule
@@ -32,7 +31,7 @@ from mmil_cli.stages.pretrain_data import (
 )
 from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, RECIPE, STATE, TOKENIZER, Keeper, PretrainResult
 from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers, tower_gradients
-from mmil_cli.stages.pretrain_shares import refuse_shares, share_out_towers, whole_in_first
+from mmil_cli.stages.pretrain_shares import place_model, whole_in_first
 from mmil_cli.stages.validation import refuse_metric, validate
 from mmil_cli.training.contest import Contest
 from mmil_cli.training.log import RunLog
@@ -64,7 +63,6 @@ class Run:
     ) -> None:
         self.dataset, self.out, self.recipe = dataset, out, recipe
         self.schedule, self.identity, self.processes = schedule, identity, processes
-        refuse_shares(recipe, processes.size)
         self.watchers = watchers if processes.is_first else Watchers()
         self.device, self.part = processes.device, processes.part(schedule.batch_size)
         self.num_lots = lots_of(schedule.batch_size, processes=processes.size, chunk=recipe.data.chunk)
@@ -79,13 +77,7 @@ class Run:
         self.weights = load_image_weights(
             self.model.image_encoder, name=recipe.image.encoder, source=recipe.image.weights
         )
-        if processes.size > 1:
-            across_processes(self.model)
-        self.model.to(self.device)
-        if recipe.run.shard:
-            share_out_towers(self.model, processes)
-        else:
-            self.model.image_encoder.to(memory_format=torch.channels_last)
+        place_model(self.model, processes, shard=recipe.run.shard)
         self.optimiser = self._optimiser()
         contract = image_contract(recipe.image, stored_side=dataset.info.side)
         self.embedder = Embedder(self.model, self.tokenizer, contract, self.device, unit=recipe.text.unit)
@@ -125,10 +117,8 @@ class Run:
 
     def _whole(self) -> AbstractContextManager[None]:
         """While it lasts the first process can save and run the model alone, also where it lies in shares."""
-        if not self.recipe.run.shard:
-            return nullcontext()
         keeper = self.keeper if self.processes.is_first else None
-        return whole_in_first(self.model, self.optimiser, keeper)
+        return whole_in_first(self.model, self.optimiser, keeper, shard=self.recipe.run.shard)
 
     def _train(self) -> None:
         run_steps(
@@ -209,19 +199,17 @@ class Run:
         saves = is_first and self.keeper.state_is_due(self.step)
         stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
         if stops:
-            with self._whole():
-                if is_first:
-                    self.keeper.save_state(self.step, is_validated=not self._validation_is_due())
-                self.processes.meet()
+            self._save_state(is_validated=not self._validation_is_due())
             raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps)
         if self._validate_if_due() or self.step == self.schedule.num_steps:
             return True
         if saves:
-            with self._whole():
-                if is_first:
-                    self.keeper.save_state(self.step, is_validated=True)
-                self.processes.meet()
+            self._save_state(is_validated=True)
         return False
+
+    def _save_state(self, *, is_validated: bool) -> None:
+        with self._whole():
+            self.processes.from_first(lambda: self.keeper.save_state(self.step, is_validated=is_validated))
 
     def _validation_is_due(self) -> bool:
         epoch, place = divmod(self.step, self.schedule.steps_per_epoch)

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from mmil_cli.config.recipe import Recipe
+from mmil_cli.core.batch_norm import across_processes
 from mmil_cli.core.model import DualEncoder
 from mmil_cli.errors import UsageError
 from mmil_cli.stages.pretrain_keep import Keeper
@@ -26,21 +29,33 @@ def refuse_shares(recipe: Recipe, processes: int) -> None:
         raise UsageError("run.shard keeps a share of each matrix, and muon needs it whole; use adamw")
 
 
-def share_out_towers(model: DualEncoder, processes: Processes) -> None:
-    """Leaves this process its share of both encoders."""
-    processes.share_weights(model)  # shares are of what is alike in all
-    share_out([model.image_encoder, model.text_encoder], processes.device)
+def place_model(model: DualEncoder, processes: Processes, *, shard: bool) -> None:
+    """Moves a model to the device of this process, or its share of both encoders."""
+    if processes.size > 1:
+        across_processes(model)
+    model.to(processes.device)
+    if shard:
+        processes.share_weights(model)  # shares are of what is alike in all
+        share_out([model.image_encoder, model.text_encoder], processes.device)
+    else:
+        model.image_encoder.to(memory_format=torch.channels_last)
 
 
 @contextmanager
-def whole_in_first(model: DualEncoder, optimiser: Optimiser, keeper: Keeper | None) -> Iterator[None]:
+def whole_in_first(
+    model: DualEncoder, optimiser: Optimiser, keeper: Keeper | None, *, shard: bool
+) -> Iterator[None]:
     """While it lasts the first process can save the model and run it alone; all processes have to enter.
 
     Args:
-        model: in shares.
+        model: to be saved and run.
         optimiser: of it.
-        keeper: the first process's.
+        keeper: the first process's; None in the others.
+        shard: whether encoders lie in shares; otherwise there is nothing to do.
     """
+    if not shard:
+        yield
+        return
     weights, moments = gather(model), gather(optimiser)
     if keeper is not None:
         keeper.model, keeper.optimiser = weights, moments
