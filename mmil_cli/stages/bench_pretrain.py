@@ -81,8 +81,8 @@ def run(
     Raises:
         UsageError: the dataset has fewer films than a batch.
     """
-    make_folder(out)
     work = list(_trials_to_make(data, recipe, device=device))
+    make_folder(out)
     total = len(work) + len(COMPARISONS) + 1
     told = on_progress or (lambda *_: None)
     run_trial(data, work[0], device=device, steps=1)  # what libraries keep once they have run is no trial's

@@ -167,3 +167,28 @@ def test_the_encoders_alone_get_gradients_and_change_nothing(dataset, recipe, mo
     towers = ("image_encoder.", "text_encoder.")
     assert found
     assert all(has == name.startswith(towers) for name, has in found.items())
+
+
+def test_the_command_ends_with_options_to_paste(outcome, capsys):
+    from mmil_cli.cli.bench_pretrain import _show_pretrain
+
+    result, _ = outcome
+    _show_pretrain(result)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"written: {result.record}"
+    assert lines[-2] == "use: " + " ".join(f"--set {option}" for option in result.recommendation.options)
+    assert set(result.recommendation.reasons) <= set(lines)
+    assert sum("against" in line for line in lines) >= len(result.rows)
+
+
+def test_a_dataset_that_is_not_there_is_told_before_anything_is_tried(tmp_path):
+    from typer.testing import CliRunner
+
+    from mmil_cli.cli.app import app
+    from mmil_cli.errors import MmilError
+
+    arguments = ["bench", "pretrain", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]
+    outcome = CliRunner().invoke(app, arguments)
+    assert isinstance(outcome.exception, MmilError)
+    assert "nowhere" in str(outcome.exception)
+    assert list(tmp_path.iterdir()) == []
