@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.cli.bench_pretrain import pretrain
 from mmil_cli.cli.tables import show_table
 
 if TYPE_CHECKING:
@@ -235,4 +236,5 @@ def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
 
 
 BENCHES = (mi, scores, shortlist, evaluate)
+BENCHES = (mi, scores, evaluate, pretrain)
 """The subcommands."""
