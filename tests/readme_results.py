@@ -4,6 +4,7 @@ After new runs, from the repository root:
 
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
+    mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
     python tests/readme_results.py
 """
@@ -99,6 +100,22 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_evaluate(record: dict) -> str:
+    """Seconds of the evaluations."""
+    return markdown(
+        ["evaluation", "size", "seconds", "wanted"],
+        [
+            [
+                row["name"],
+                row["size"],
+                f"{row['seconds']:.0f}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
 def parts(group: int) -> str:
     """One registry as `mmil scores` lists it."""
     from mmil_cli.stages.parts import list_parts
@@ -129,6 +146,7 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
     "bench_scores": bench_scores,
+    "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
 }
