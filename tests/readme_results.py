@@ -4,6 +4,7 @@ After new runs, from the repository root:
 
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
+    mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
     mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
     mmil bench shortlist --index demo/index --out tests/results
@@ -133,6 +134,18 @@ def bench_shortlist(record: dict) -> str:
         [
             [f"{number} {kind}", stage, *(f"{found[kind, stage, share]:.1%}" for share in shares)]
             for kind, stage, number in kinds
+def bench_evaluate(record: dict) -> str:
+    """Seconds of the evaluations."""
+    return markdown(
+        ["evaluation", "size", "seconds", "wanted"],
+        [
+            [
+                row["name"],
+                row["size"],
+                f"{row['seconds']:.0f}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:.0f}",
+            ]
+            for row in record["rows"]
         ],
     )
 
@@ -167,6 +180,7 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
     "bench_scores": bench_scores,
+    "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
     "bench_shortlist": bench_shortlist,
