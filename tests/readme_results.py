@@ -134,6 +134,10 @@ def bench_shortlist(record: dict) -> str:
         [
             [f"{number} {kind}", stage, *(f"{found[kind, stage, share]:.1%}" for share in shares)]
             for kind, stage, number in kinds
+        ],
+    )
+
+
 def bench_evaluate(record: dict) -> str:
     """Seconds of the evaluations."""
     return markdown(

@@ -235,6 +235,5 @@ def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
     )
 
 
-BENCHES = (mi, scores, shortlist, evaluate)
-BENCHES = (mi, scores, evaluate, pretrain)
+BENCHES = (mi, scores, shortlist, evaluate, pretrain)
 """The subcommands."""
