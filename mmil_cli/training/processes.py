@@ -15,10 +15,12 @@ from typing import NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from mmil_cli.data.batches import Part
 from mmil_cli.errors import AlreadyTold, MmilError, UsageError
 from mmil_cli.runtime import pick_device, place_in_job
+from mmil_cli.training.stopping import SIGNALS
 
 T = TypeVar("T")
 
@@ -78,9 +80,19 @@ class Processes:
         """Waits until all have come here."""
         self.from_first(lambda: None)
 
+    def any_of(self, *wishes: bool) -> tuple[bool, ...]:
+        """Which of some wishes any process has; the same in all."""
+        if self.size == 1:
+            return wishes
+        told = torch.tensor([int(wish) for wish in wishes], device=self.device)
+        dist.all_reduce(told, op=dist.ReduceOp.MAX)
+        return tuple(wish > 0 for wish in told.tolist())
+
     def share_weights(self, model: nn.Module) -> None:
         """Gives all processes the weights of the first: a seed may draw others on another processor."""
         for tensor in model.state_dict().values() if self.size > 1 else ():
+            if isinstance(tensor, DTensor):  # a share, of what was alike when it was shared out
+                continue
             shared = tensor.byte() if tensor.dtype == torch.bool else tensor  # not every backend takes bool
             shared = shared.contiguous()
             dist.broadcast(shared, src=0)
@@ -89,7 +101,8 @@ class Processes:
     def sum_gradients(self, model: nn.Module) -> None:
         """Gives all processes the sum of their gradients; None where no process has one."""
         if self.size > 1:
-            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            # What lies in shares was summed as it was shared out (`training.sharding`).
+            trained = [p for p in model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
             for bucket in _buckets(trained):
                 _sum_bucket(bucket)
 
@@ -159,9 +172,11 @@ def processes_of_job(device: str) -> Iterator[Processes]:
 def outlive_the_group(_worker: int) -> None:
     """Lets a process that reads data be ended by its owner alone, not with it.
 
-    torchrun ends whole groups of processes; a reader that dies first makes torch write a traceback.
+    Ctrl-C and torchrun reach whole groups of processes; a reader that dies first makes torch write a
+    traceback, and its owner cannot finish the step.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _own_device(name: str, local_rank: int) -> torch.device:

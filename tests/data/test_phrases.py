@@ -1,6 +1,5 @@
 """Tables of phrases and boxes."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -95,48 +94,3 @@ def test_a_box_that_only_reaches_out_of_the_film_is_kept(tmp_path: Path) -> None
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no phrase"):
         read_phrases(table(tmp_path))
-
-
-def coco(folder: Path, **changes: object) -> Path:
-    content = {
-        "info": {"version": "1.1.0"},
-        "images": [{"id": 7, "file_name": "a.jpg", "path": "files/p1/s1/a.jpg", "width": 200, "height": 300}],
-        "categories": [{"id": 1, "name": "Pneumonia"}],
-        "annotations": [
-            {
-                "id": n,
-                "image_id": 7,
-                "category_id": 1,
-                "bbox": [10 + 100 * n, 20, 30, 40],
-                "label_text": "opacity",
-            }
-            for n in range(2)
-        ],
-    } | changes
-    (folder / "phrases.json").write_text(json.dumps(content))
-    return folder / "phrases.json"
-
-
-def test_the_json_form_says_what_the_csv_form_says(tmp_path: Path) -> None:
-    lines = [f"a,Pneumonia,opacity,files/p1/s1/a.jpg,{x},20,30,40,200,300," for x in (10, 110)]
-    assert read_phrases(coco(tmp_path)) == read_phrases(table(tmp_path, *lines))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"images": []},
-        {"categories": [{"id": 2, "name": "x"}]},
-        {"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3], "label_text": "x"}]},
-        {"annotations": None},
-    ],
-)
-def test_json_of_another_form_is_told(tmp_path: Path, changes: dict[str, object]) -> None:
-    with pytest.raises(DataError, match=r"is not MS-CXR's JSON: images \(id, file_name"):
-        read_phrases(coco(tmp_path, **changes))
-
-
-def test_a_box_of_the_json_form_is_checked_as_others_are(tmp_path: Path) -> None:
-    wrong = [{"image_id": 7, "category_id": 1, "bbox": [900, 2, 3, 4], "label_text": "haze"}]
-    with pytest.raises(DataError, match=r"row 1: the box .*outside its film"):
-        read_phrases(coco(tmp_path, annotations=wrong))
