@@ -40,10 +40,10 @@ class Example:
     spacing_mm: tuple[float, float] | None
     to_source: Affine
     view: str
-    orientation: str
     sections: tuple[Section, ...]
     sentences: tuple[str, ...]
     text_key: str
+    orientation: str = ""
 
 
 @dataclass(frozen=True)

@@ -235,12 +235,13 @@ def test_reports_in_files(tmp_path: Path) -> None:
     for number, row in enumerate(rows):
         row["report_path"] = f"{number}.txt" if number < 4 else ""
     path = write_table(tmp_path, rows)
-    (tmp_path / "0.txt").write_bytes("Clear lungs, 50 µm.".encode("cp1252"))
-    (tmp_path / "1.txt").write_text("Clear lungs.\n")
+    (tmp_path / "0.txt").write_bytes("Clear lungs, 50 µm.".encode("utf-16"))
+    (tmp_path / "1.txt").write_bytes("Clear lungs, 50 µm.".encode("cp1252"))
     (tmp_path / "2.txt").write_bytes(b"\0\1\2")
     run(path, tmp_path / "data", max_rejected=0.9)
     assert rejected(tmp_path / "data") == {
-        "i2": "unreadable-report", "i3": "missing-report", "i4": "missing-report",
+        "i1": "unreadable-report", "i2": "unreadable-report",
+        "i3": "missing-report", "i4": "missing-report",
     }  # fmt: skip
     assert StudyDataset.open(tmp_path / "data").row(0).sentences == ("Clear lungs, 50 µm.",)
 
