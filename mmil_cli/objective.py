@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from mmil_cli.core.bags import SentenceBag
+from mmil_cli.core.bags import SentenceBag, join_films
 from mmil_cli.core.distributed import AcrossProcesses, gather_reports, gather_rows, merge_sentences, pair_job
 from mmil_cli.core.losses.pairing import Pairing, SameGroup, pair_batch
 from mmil_cli.core.model import DualEncoder
 from mmil_cli.core.sentences import held_sentences
-from mmil_cli.data.batches import Batch, Part
+from mmil_cli.data.batches import Batch, FilmPlaces, Part
 from mmil_cli.data.transforms import Augment, normalise
 from mmil_cli.training.loop import Losses
 
@@ -36,6 +36,7 @@ class ContrastiveObjective:
         std: divides them then.
         same_group: what to make of same-study and same-text pairs.
         part: the rows of each batch that this process has.
+        films_a_bag: films of a report at most.
         autocast: makes the context the encoders run in.
     """
 
@@ -48,6 +49,7 @@ class ContrastiveObjective:
         std: float,
         same_group: SameGroup,
         part: Part,
+        films_a_bag: int = 1,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.model = model
@@ -56,23 +58,32 @@ class ContrastiveObjective:
         self.std = std
         self.same_group = same_group
         self.part = part
+        self.films_a_bag = films_a_bag
         self.autocast = autocast
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Losses:
         """The loss of a batch and its parts by term, with every scale."""
         score = self.model.score
-        films, cover = self.augment(batch.films, batch.cover, generator, part=self.part)
+        films, cover = self.augment(batch.films, batch.cover, generator, part=self._places(batch))
         held, index = held_sentences(self._choose(batch.sentence_index))
         with self.autocast():
             images = self.model.encode_images(normalise(films, mean=self.mean, std=self.std), cover)
             sentences = self.model.encode_sentences(batch.tokens[held], batch.token_mask[held])
         reports, pairing = self._meet(SentenceBag(sentences=sentences, index=index), held, batch)
-        loss = score.loss(images.regions, reports, pairing)
+        regions = join_films(images.regions, batch.bag, num_bags=len(batch.study))
+        loss = score.loss(regions, reports, pairing)
         return Losses(
             total=loss.total,
             parts=loss.parts,
-            readings=functools.partial(score.readings, images.regions.detach(), reports.sentences.detach()),
+            readings=functools.partial(score.readings, regions.detach(), reports.sentences.detach()),
         )
+
+    def _places(self, batch: Batch) -> Part | FilmPlaces:
+        """Where the films lie in the batch of all processes, so that each is changed alike in any of them."""
+        if self.films_a_bag == 1:
+            return self.part
+        rows = (self.part.first + batch.bag) * self.films_a_bag + batch.slot
+        return FilmPlaces(rows=rows.cpu(), num_rows=self.part.num_rows * self.films_a_bag)
 
     def _choose(self, index: Tensor) -> Tensor:
         """The sentences that this step looks at; lots are drawn for the reports of the whole batch."""

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mmil_cli.config.contradictions import contradictions
 from mmil_cli.config.presets import PRESETS
 from mmil_cli.config.recipe import Recipe
 from mmil_cli.config.shipped import find_shipped, shipped_files
@@ -112,13 +113,18 @@ def check(tree: Mapping[str, Any], *, where: str) -> Recipe:
     """The tree as a Recipe.
 
     Raises:
-        UsageError: listing every unknown key, with the nearest known one, and every value that does not fit.
+        UsageError: listing every unknown key, with the nearest known one, every value that does not fit, and
+            keys that contradict each other.
     """
     try:
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(item)}" for item in error.errors())
         raise UsageError(f"{where} does not fit the schema of a recipe:\n{problems}") from error
+    found = contradictions(recipe)
+    if found:
+        raise UsageError(f"{where}: {'; '.join(found)}")
+    return recipe
 
 
 def dump(recipe: Recipe) -> str:

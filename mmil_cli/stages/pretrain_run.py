@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from mmil_cli.build import build_model, image_contract
 from mmil_cli.checkpoint import Card, save_checkpoint
 from mmil_cli.config.recipe import Recipe
 from mmil_cli.core.batch_norm import across_processes
@@ -21,14 +20,26 @@ from mmil_cli.files import write_text
 from mmil_cli.inference import Embedder
 from mmil_cli.objective import ContrastiveObjective
 from mmil_cli.runtime import autocast, commit, versions
-from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, make_tokenizer, validation_rows
+from mmil_cli.stages.pretrain_data import (
+    keep_tokenizer,
+    kept_tokenizer,
+    make_tokenizer,
+    training_bags,
+    validation_bags,
+)
+from mmil_cli.stages.pretrain_model import (
+    frozen_parts,
+    image_network_of,
+    new_model,
+    optimiser_of,
+    unfold_norms,
+)
 from mmil_cli.stages.validation import validate
 from mmil_cli.training.log import Entry, RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
-from mmil_cli.training.optim import Optimiser, make_optimiser, matrices_of
 from mmil_cli.training.processes import Processes, outlive_the_group
 from mmil_cli.training.state import RunIdentity, load_state, save_state
-from mmil_cli.weights import LoadedWeights, load_image_weights
+from mmil_cli.weights import LoadedWeights
 
 CHECKPOINT, LOG, STATE, RECIPE, TOKENIZER = "checkpoint", "log.jsonl", "state.pt", "recipe.yaml", "tokenizer"
 
@@ -99,22 +110,21 @@ class Run:
         self.schedule, self.identity, self.processes = schedule, identity, processes
         self.watchers = watchers if processes.is_first else Watchers()
         self.device, self.part = processes.device, processes.part(schedule.batch_size)
-        self.validation_rows = validation_rows(dataset, recipe)
+        self.bags, self.validation_bags = training_bags(dataset, recipe), validation_bags(dataset, recipe)
         # A tokenizer without a saved state may be of another recipe or dataset: what is resumed has both.
         self.resumes = (out / STATE).exists() and not anew
         self.tokenizer = processes.from_first(self._tokenizer)
-        torch.manual_seed(recipe.run.seed)
-        self.model = build_model(recipe, vocabulary_size=self.tokenizer.vocabulary_size)
-        self.weights = load_image_weights(
-            self.model.image_encoder, name=recipe.image.encoder, source=recipe.image.weights
-        )
+        self.start = new_model(recipe, dataset, self.tokenizer)
+        self.model = self.start.model
         if processes.size > 1:
             across_processes(self.model)
         self.model.to(self.device)
         self.model.image_encoder.to(memory_format=torch.channels_last)
-        self.optimiser = self._optimiser()
-        contract = image_contract(recipe.image, stored_side=dataset.info.side)
-        self.embedder = Embedder(self.model, self.tokenizer, contract, self.device, unit=recipe.text.unit)
+        self.optimiser = optimiser_of(self.model, recipe.optim)
+        self.frozen = frozen_parts(self.model, recipe, num_steps=schedule.num_steps)
+        self.embedder = Embedder(
+            self.model, self.tokenizer, self.start.contract, self.device, unit=recipe.text.unit
+        )
         self.metrics: dict[str, float] = {}
 
     def go(self) -> PretrainResult:
@@ -126,16 +136,11 @@ class Run:
             identity=self.identity,
             from_first=self.processes.from_first,
         )
-        self.processes.share_weights(self.model)
         if self.processes.is_first:
             self._begin_files(first)
-        if first:
-            self.watchers.on_note(f"going on after step {first} of {self.schedule.num_steps}")
-        elif self.weights:
-            self.watchers.on_note(
-                f"image encoder: {self.weights.num_loaded} tensors from {self.weights.source}, "
-                f"{len(self.weights.unused)} of its later layers unused"
-            )
+            self._note(first)
+        self.processes.share_weights(self.model)
+        self._freeze(first)
         run_steps(
             self._loader(first),
             model=self.model,
@@ -154,23 +159,40 @@ class Run:
             num_steps=self.schedule.num_steps,
             resumed_at=first,
             metrics=self.metrics,
-            weights=self.weights,
+            weights=self.start.weights,
         )
+
+    def _note(self, first: int) -> None:
+        """Tells what the run begins with; norms without statistics get them now."""
+        if first:
+            self.watchers.on_note(f"going on after step {first} of {self.schedule.num_steps}")
+            return
+        for note in self.start.notes:
+            self.watchers.on_note(note)
+        if self.start.weights:
+            unfolded = unfold_norms(self.embedder, self.dataset, self.schedule.rows)
+            if unfolded:
+                self.watchers.on_note(unfolded)
+
+    def _freeze(self, step: int) -> None:
+        for part in self.frozen:
+            part.set(step)
 
     def _tokenizer(self) -> SentenceTokenizer:
         if self.resumes:
             return kept_tokenizer(self.out / TOKENIZER, self.recipe.text)
-        return make_tokenizer(self.dataset, self.schedule.rows, self.recipe.text)
+        return make_tokenizer(self.dataset, self.schedule.rows, self.recipe)
 
     def _begin_files(self, first: int) -> None:
         if not self.resumes:
-            keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe.text)
+            keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe)
         write_text(self.out / RECIPE, self.identity.recipe)
         self.log = RunLog(self.out / LOG, first_step=first)
 
     def _after_step(self, report: StepReport) -> None:
         """The first process logs, validates and saves; the others wait where that takes long."""
         step, run, total = report.step, self.recipe.run, self.schedule.num_steps
+        self._freeze(step)
         epoch, place = divmod(step, self.schedule.steps_per_epoch)
         validates = step == total or (place == 0 and epoch % run.validate_every == 0)
         saves = step % run.save_every == 0 and step < total
@@ -186,7 +208,8 @@ class Run:
 
     def _tell(self, report: StepReport) -> None:
         step, total = report.step, self.schedule.num_steps
-        speed = self.schedule.batch_size / report.seconds
+        films = self.schedule.batch_size * self.bags.num_films / len(self.bags.rows)  # of a step, on average
+        speed = films / report.seconds
         progress = Progress(
             step=step, num_steps=total, loss=report.loss, films_per_second=speed, waiting=report.waiting
         )
@@ -209,10 +232,10 @@ class Run:
         )
 
     def _validate(self, step: int) -> None:
-        if not len(self.validation_rows):
+        if not len(self.validation_bags.rows):
             return
         self.metrics = validate(
-            self.embedder, self.dataset, self.validation_rows, batch_size=self.schedule.batch_size
+            self.embedder, self.dataset, self.validation_bags, batch_size=self.schedule.batch_size
         )
         self.watchers.on_validation(self.log.write("validate", step, **self.metrics))
 
@@ -234,6 +257,8 @@ class Run:
             image={**vars(self.embedder.contract)},
             versions=versions(),
             commit=commit(),
+            parent=self.start.parent,
+            image_network=image_network_of(self.model.image_encoder),
         )
         save_checkpoint(
             self.out / CHECKPOINT,
@@ -247,6 +272,7 @@ class Run:
         data, run = self.recipe.data, self.recipe.run
         reader = PairReader(
             self.dataset,
+            bags=self.bags,
             size=self.recipe.image.size,
             fit=self.recipe.image.fit,
             max_sentences=data.max_sentences,
@@ -263,26 +289,15 @@ class Run:
         )
 
     def _objective(self) -> ContrastiveObjective:
-        image = self.recipe.image
         return ContrastiveObjective(
             self.model,
             augment=Augment(**self.recipe.augment.model_dump()),
-            mean=image.mean,
-            std=image.std,
+            mean=self.start.contract.mean,
+            std=self.start.contract.std,
             same_group=SameGroup(self.recipe.score.same_group),
             part=self.part,
+            films_a_bag=self.bags.most,
             autocast=functools.partial(autocast, self.device, self.recipe.run.precision),
-        )
-
-    def _optimiser(self) -> Optimiser:
-        optim, model = self.recipe.optim, self.model
-        others = [
-            parameter for name, parameter in model.named_parameters() if not name.startswith("text_encoder.")
-        ]
-        return make_optimiser(
-            [(others, optim.lr), (model.text_encoder.parameters(), optim.text_lr or optim.lr)],
-            weight_decay=optim.weight_decay,
-            by_muon=matrices_of(model) if optim.optimiser == "muon" else (),
         )
 
     def _plan(self) -> Plan:

@@ -3,38 +3,39 @@
 import numpy as np
 import torch
 
-from mmil_cli.core.bags import SentenceBag
+from mmil_cli.core.bags import RegionBag, SentenceBag, join_films
 from mmil_cli.core.losses.pairing import pair_batch
-from mmil_cli.core.model import ImageFeatures
 from mmil_cli.data.batches import number_values
 from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.studies import Bags
 from mmil_cli.inference import Embedder
 from mmil_cli.metrics.retrieval import match_ranks, recall_at
 
 
-def validate(
-    embedder: Embedder, dataset: StudyDataset, rows: np.ndarray, *, batch_size: int
-) -> dict[str, float]:
-    """Metrics of some rows, ready for the log.
+def validate(embedder: Embedder, dataset: StudyDataset, bags: Bags, *, batch_size: int) -> dict[str, float]:
+    """Metrics of some films, bagged as in training, ready for the log.
 
     Returns:
         loss: mean over batches of `batch_size` of the training objective without augmentation.
         chance_loss: what guessing would cost there.
         image_to_text_r@1 / r@5, text_to_image_r@1 / r@5: a match shares the study or the text.
     """
-    records = [dataset.row(int(row)) for row in rows]
-    images = embedder.dataset(dataset, rows.tolist())
+    records = [dataset.row(int(row)) for row in bags.rows]
+    films = [bags.films(int(row)) for row in bags.rows]
+    images = embedder.dataset(dataset, [film for bag in films for film in bag])
+    bag = torch.arange(len(films)).repeat_interleave(torch.tensor([len(bag) for bag in films]))
+    regions = join_films(images.regions, bag, num_bags=len(films))
     reports = embedder.reports([record.sentences for record in records])
     study = number_values([record.study_id for record in records])
     text = number_values([record.text_key for record in records])
-    recalls = _recalls(embedder.logits(images.regions, reports).numpy(), study.numpy(), text.numpy())
-    return {**_losses(embedder, images, reports, study, text, batch_size), **recalls}
+    recalls = _recalls(embedder.logits(regions, reports).numpy(), study.numpy(), text.numpy())
+    return {**_losses(embedder, regions, reports, study, text, batch_size), **recalls}
 
 
 @torch.inference_mode()
 def _losses(
     embedder: Embedder,
-    images: ImageFeatures,
+    images: RegionBag,
     reports: SentenceBag,
     study: torch.Tensor,
     text: torch.Tensor,
@@ -42,7 +43,7 @@ def _losses(
 ) -> dict[str, float]:
     score, losses, chances = embedder.model.score, [], []
     for part in torch.arange(len(study)).split(batch_size):
-        regions = images.regions[part].to(embedder.device)
+        regions = images[part].to(embedder.device)
         bag = reports[part].to(embedder.device)
         pairing = pair_batch(study[part].to(embedder.device), text[part].to(embedder.device))
         losses.append(score.loss(regions, bag, pairing).total.item())
