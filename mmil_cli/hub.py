@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
+from huggingface_hub.utils import logging as hub_logging
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -44,7 +45,8 @@ def fetch_tokenizer(name: str) -> Tokenizer:
         UsageError: the name is no folder and cannot be fetched, or the encoder has no fast tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+        with _quietly():
+            tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except (OSError, ValueError) as error:
         raise _unavailable("text.encoder", name, error) from error
     if not tokenizer.is_fast:
@@ -134,8 +136,9 @@ def fetch_weight_file(name: str) -> Path:
     """
     for file in WEIGHT_FILES:
         try:
-            return Path(hf_hub_download(name, file))
-        except EntryNotFoundError:
+            with _quietly():
+                return Path(hf_hub_download(name, file))
+        except RemoteEntryNotFoundError:
             continue
         except (OSError, ValueError, HfHubHTTPError) as error:
             raise UsageError(
@@ -164,7 +167,8 @@ def _read_stated(name: str, file: str) -> dict[str, Any]:
     path = Path(name) / file
     try:
         if not Path(name).exists():
-            path = Path(hf_hub_download(name, file))
+            with _quietly():
+                path = Path(hf_hub_download(name, file))
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, HfHubHTTPError):
         return {}
@@ -173,7 +177,8 @@ def _read_stated(name: str, file: str) -> dict[str, Any]:
 
 def _image_configuration(name: str, layer: str) -> Any:
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        with _quietly():
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unavailable("image.encoder", name, error) from error
     config = getattr(config, "vision_config", config)  # of models of images and texts, such as CLIP
@@ -207,15 +212,17 @@ def _is_of_pooler(key: str) -> bool:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the loader's own account of what it loaded: ours is strict."""
-    verbosity = logging.get_verbosity()
+    """Without the loaders' own account of what they tried and loaded: ours is strict."""
+    verbosity, of_hub = logging.get_verbosity(), hub_logging.get_verbosity()
     shows_bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(of_hub)
         if shows_bars:
             logging.enable_progress_bar()
 

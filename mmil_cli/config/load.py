@@ -151,7 +151,7 @@ def _fields_at(path: Sequence[str]) -> list[str]:
 
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 3e-4 as text; people who type it mean the number."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value.isdecimal():  # '8', in quotes, is a name
         return value
     try:
         return float(value)

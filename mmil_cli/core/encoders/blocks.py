@@ -35,8 +35,8 @@ def blocks_of(encoder: nn.Module) -> tuple[Block, ...]:
     """The blocks of an encoder, in the order in which its layers are defined; every parameter is in one.
 
     A block begins where a layer has a number in its name: `layer2.0.conv1` is of `layer2`, and
-    `features.3.conv.1` of `features.3`. What comes before the first of them (embeddings) is the stem. What has
-    no number (a last norm) and what is norms alone belongs to the block before it.
+    `features.3.conv.1` of `features.3`. What comes before the first of them (embeddings) is the stem. What
+    has no number (a last norm) and what is norms alone belongs to the block before it.
     """
     blocks: list[tuple[str, list[nn.Parameter]]] = []
     for name, parameters in _by_prefix(network_of(encoder)):

@@ -45,6 +45,9 @@ class HuggingFaceImage(nn.Module):
 
     def forward(self, x: Float[Tensor, "image 1 height width"]) -> Float[Tensor, "image out rows columns"]:
         """The features of each cell."""
+        return self._map(x)
+
+    def _map(self, x: Tensor) -> Tensor:
         states: Tensor = self.body(pixel_values=x, **self.options).last_hidden_state
         return states if states.dim() == 4 else self._as_map(states, *x.shape[-2:])
 
@@ -59,7 +62,7 @@ class HuggingFaceImage(nn.Module):
 
     def _measure(self, name: str, side: int) -> tuple[int, float]:
         try:
-            found = measure_map(self, self, side=side)
+            found = measure_map(self, self._map, side=side)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             # Whatever a model of any make says of input that it cannot take, or lacks in its output.
             first_line = str(error).strip().split("\n")[0]

@@ -62,13 +62,16 @@ class TorchvisionBackbone(nn.Module):
 
     def forward(self, x: Float[Tensor, "image 1 height width"]) -> Float[Tensor, "image out rows columns"]:
         """The feature map of the chosen layer."""
+        return self._map(x)
+
+    def _map(self, x: Tensor) -> Tensor:
         features = self.body(x)["map"]
         return features.permute(0, 3, 1, 2) if self.is_channels_last else features
 
     def _measure(self, name: str, side: int) -> tuple[int, float]:
         """Channels, and where cells look."""
         try:
-            found = measure_map(self, self, side=side)
+            found = measure_map(self, self._map, side=side)
         except (RuntimeError, AssertionError) as error:  # of torch, for films that shrink to nothing
             raise UsageError(
                 f"image encoder {name} takes no films of {side} pixels ({_first_line(error)}); "
