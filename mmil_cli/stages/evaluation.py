@@ -29,12 +29,14 @@ class Evaluation:
         checkpoint: where the model comes from.
         score: the score's expression.
         dataset: the films and reports.
+        is_of_bags: whether the model was trained on all films of a study as one bag.
     """
 
     embedder: Embedder
     checkpoint: Checkpoint
     score: str
     dataset: StudyDataset
+    is_of_bags: bool = False
 
     def notes(self, split: str | None) -> tuple[str, ...]:
         """Sentences that the reader of a result must know."""
@@ -46,6 +48,8 @@ class Evaluation:
             )
         if split == "train" and self.dataset.info.content_hash == self.checkpoint.card.dataset_hash:
             found.append("the model was trained on these very films; its figures say nothing about new ones")
+        if self.is_of_bags:
+            found.append("the model learned from all films of a study as one bag; here each film is its own")
         return tuple(found)
 
     def blocks(
@@ -98,6 +102,7 @@ def open_evaluation(data: Path, *, checkpoint: Path, device: str = "auto") -> Ev
         checkpoint=loaded.checkpoint,
         score=loaded.recipe.score.expression,
         dataset=dataset,
+        is_of_bags=loaded.recipe.data.films == "bag",
     )
 
 

@@ -5,7 +5,7 @@ import torch
 from score_parts import make_bags
 
 COUNTS = (2, 1, 3)
-EXPRESSIONS = ("lse+nl", "max", "mean", "nl", "noisy-or", "attention(hidden=4)", "word-max")
+EXPRESSIONS = ("lse+nl", "max", "mean", "nl", "noisy-or", "attention", "word-max")
 
 
 def films(*, num_regions=4, dtype=torch.float64):

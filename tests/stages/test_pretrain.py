@@ -301,7 +301,7 @@ def test_hugging_face_text_encoder_from_a_folder(tiny_dataset, tmp_path):
 def test_a_text_encoder_that_cannot_be_had_says_the_local_way(tiny_dataset, tmp_path, monkeypatch):
     from mmil_cli.errors import UsageError
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UsageError, match="download it where there is a network and give its folder"):
         pretrain(tiny_dataset, tmp_path / "run", "text.encoder=nobody/no-such-model")
 

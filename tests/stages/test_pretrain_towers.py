@@ -223,6 +223,7 @@ def test_bags_of_one_film_are_pairs(few_films, tmp_path):
 
 def test_a_step_has_the_films_of_its_studies_and_at_most_as_many_as_asked(tiny_dataset, tmp_path):
     from mmil_cli.data.dataset import StudyDataset
+    from mmil_cli.stages.evaluation import open_evaluation
 
     dataset = StudyDataset.open(tiny_dataset)
     num_studies = len(set(dataset.column("study_id")[dataset.indices("train")]))
@@ -231,6 +232,8 @@ def test_a_step_has_the_films_of_its_studies_and_at_most_as_many_as_asked(tiny_d
     }
     assert results[2].num_steps == num_studies // 8 < len(dataset.indices("train")) // 8
     assert weights_hash(results[1]) != weights_hash(results[2])
+    (note,) = open_evaluation(tiny_dataset, checkpoint=results[2].checkpoint).notes("test")
+    assert "here each film is its own" in note
     assert results[2].metrics["chance_loss"] == pytest.approx(results[1].metrics["chance_loss"])
 
 
