@@ -38,6 +38,7 @@ class Card:
         parent: dataset hash and step of the checkpoint it started from, if any.
         image_network: configuration of a Hugging Face image tower, to build it without its source; None for
             others.
+        ended_at: steps of its whole run; None while that goes on.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class Card:
     commit: str | None = None
     parent: str | None = None
     image_network: dict[str, Any] | None = None
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,13 @@ def save_checkpoint(
             (partial / TOKENIZER / path.name).write_bytes(path.read_bytes())
 
     replace_folder(folder, fill)
+
+
+def mark_ended(folder: Path, *, step: int) -> None:
+    """Writes into a checkpoint's card that its run has ended, after so many steps."""
+    write_json(
+        folder / CARD, dataclasses.asdict(dataclasses.replace(_read_card(folder / CARD), ended_at=step))
+    )
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

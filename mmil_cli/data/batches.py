@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmil_cli.data.dataset import Row, StudyDataset
 from mmil_cli.data.fit import Fit, FittedFilm, fit_film
+from mmil_cli.data.sides import is_turned, turned_film, turned_row
 from mmil_cli.data.studies import Bags
 from mmil_cli.data.tokenizer import SentenceTokenizer
 
@@ -170,7 +171,8 @@ class Sample:
 class PairReader(torch.utils.data.Dataset[Sample]):
     """Reads (step, row) pairs; of too many films or sentences, some are drawn by seed, step and row.
 
-    With the unit `report` the sentences of a sample are one text.
+    With the unit `report` the sentences of a sample are one text. A share `flip` of the studies of a step is
+    turned left for right, in film and words.
     """
 
     def __init__(
@@ -183,6 +185,7 @@ class PairReader(torch.utils.data.Dataset[Sample]):
         max_sentences: int,
         unit: TextUnit,
         seed: int,
+        flip: float = 0.0,
     ) -> None:
         self.dataset = dataset
         self.bags = bags
@@ -191,6 +194,7 @@ class PairReader(torch.utils.data.Dataset[Sample]):
         self.max_sentences = max_sentences
         self.unit: TextUnit = unit
         self.seed = seed
+        self.flip = flip
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         step, index = key
@@ -199,6 +203,8 @@ class PairReader(torch.utils.data.Dataset[Sample]):
             fit_film(self.dataset.pixels(film), size=self.size, fit=self.fit)
             for film in self.bags.drawn(index, seed=self.seed, step=step)
         )
+        if is_turned(self.flip, seed=self.seed, step=step, study=row.study_id):
+            row, films = turned_row(row), tuple(map(turned_film, films))
         sentences = row.sentences
         if len(sentences) > self.max_sentences:
             chosen = np.random.default_rng([self.seed, step, index]).permutation(len(sentences))

@@ -45,6 +45,14 @@ class Bags:
         chosen = np.random.default_rng([seed, step, row]).permutation(len(films))[: self.limit]
         return tuple(films[place] for place in sorted(chosen))
 
+    def all_films(self) -> np.ndarray:
+        """The films of all bags, bag after bag."""
+        return np.array([film for row in self.rows.tolist() for film in self.films(row)], dtype=np.int64)
+
+    def bag_of_films(self) -> np.ndarray:
+        """For each of `all_films` the place of its bag."""
+        return np.repeat(np.arange(len(self.rows)), [self._size(row) for row in self.rows.tolist()])
+
     def thinned(self, most: int) -> Self:
         """Every k-th bag, so that there are at most so many films, but for one bag."""
         rows = self.rows[:: max(1, -(-self.num_films // most))]

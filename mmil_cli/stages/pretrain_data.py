@@ -28,14 +28,27 @@ def plan_batches(dataset: StudyDataset, recipe: Recipe) -> Schedule:
     dataset.require_reports()
     rows = training_bags(dataset, recipe).rows
     size = recipe.data.batch_size
+    what = "films" if recipe.data.films == "pairs" else "studies"
     if len(rows) < size:
-        what = "films" if recipe.data.films == "pairs" else "studies"
         raise UsageError(
             f"data.batch_size is {size}, but the train split of {dataset.folder} has {len(rows)} {what}"
             f"{' of the views ' + ', '.join(recipe.data.views) if recipe.data.views else ''}; "
             "lower it with --set data.batch_size=N"
         )
     return Schedule(rows=rows, batch_size=size, epochs=recipe.optim.epochs, seed=recipe.run.seed)
+
+
+def lots_of(batch_size: int, *, processes: int, chunk: int, films_a_bag: int = 1) -> int:
+    """How many lots the encoders take a batch in: the same number in all processes, each of a film at least.
+
+    Args:
+        batch_size: films of all processes, or bags of them.
+        processes: that share them, to within one film.
+        chunk: films of a lot; 0 for no limit.
+        films_a_bag: films of a bag at most.
+    """
+    most, least = -(-batch_size // processes), batch_size // processes
+    return min(-(-most * films_a_bag // chunk), least) if chunk else 1
 
 
 def training_bags(dataset: StudyDataset, recipe: Recipe) -> Bags:
@@ -82,7 +95,7 @@ def make_tokenizer(dataset: StudyDataset, rows: np.ndarray, recipe: Recipe) -> S
     Raises:
         UsageError: it would know too few of the words.
     """
-    sentences = sorted({sentence for row in rows for sentence in dataset.row(int(row)).sentences})
+    sentences = dataset.sentences(rows)
     start = recipe.run.start
     tokenizer = (
         kept_tokenizer(open_checkpoint(Path(start)).tokenizer, recipe.text)
