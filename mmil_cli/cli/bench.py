@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.cli.bench_pretrain import pretrain
 from mmil_cli.cli.tables import show_table
 
 if TYPE_CHECKING:
+    from mmil_cli.stages.bench_evaluate import Measurement
     from mmil_cli.stages.bench_mi import BenchResult
     from mmil_cli.stages.bench_mi_pairs import PairRow
     from mmil_cli.stages.bench_mi_studies import StudyRow
@@ -24,6 +26,7 @@ TRUTH_COLUMNS = (
 SCORE_COLUMNS = (
     "comparison", "shape", "ms", "time / plain [range]", "wanted", "MiB", "memory / plain", "wanted", "holds",
 )  # fmt: skip
+EVALUATE_COLUMNS = ("evaluation", "size", "seconds", "wanted", "holds", "found")
 STUDY_COLUMNS = ("studies", "objective", "sum of local", "true", "global", "true", "global - sum", "true")
 
 
@@ -159,5 +162,78 @@ def _score_cells(row: "BenchRow") -> tuple[str, ...]:
     )
 
 
-BENCHES = (mi, scores)
+def shortlist(
+    index: Annotated[Path, typer.Option("--index", help="Index made by `mmil retrieve index`.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for bench_shortlist.json.")] = DEFAULT_OUT,
+    split: Annotated[str, typer.Option("--split", help="Whose sentences and reports are asked.")] = "test",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """How long a shortlist must be for two stages to find the first film of an exhaustive search.
+
+    The queries are the distinct sentences and the reports of a split, the gallery is every film of the index.
+
+    Example: `mmil bench shortlist --index indexes/mine`
+    """
+    from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.stages.bench_retrieve import run_shortlist
+    from mmil_cli.viz.tables import percent
+
+    with CountProgress("bench shortlist", "queries") as progress:
+        result = run_shortlist(index, out, split=split, device=device, on_progress=progress.update)
+    rows = [
+        (
+            row.queries,
+            row.first_stage,
+            percent(row.share),
+            str(row.num_queries),
+            percent(row.agreement, digits=1),
+            "yes" if row.holds else "no",
+        )
+        for row in result.rows
+    ]
+    columns = ("queries", "first stage", "films on the list", "queries", "same first film", "99 %")
+    show_table(f"Two stages among {result.num_films} films", columns, rows, left=(0, 1))
+    typer.echo(f"written: {result.record}")
+
+
+def evaluate(
+    out: Annotated[Path, typer.Option("--out", help="Folder for bench_evaluate.json.")] = DEFAULT_OUT,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small inputs, to see that it works; the times say nothing.")
+    ] = False,
+) -> None:
+    """Time the evaluations on generated features of the size that archives have, on the CPU.
+
+    Example: `mmil bench evaluate --out results/bench`
+    """
+    from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.stages.bench_evaluate import run
+
+    with CountProgress("bench evaluate", "measurements") as progress:
+        result = run(out, quick=quick, on_progress=progress.update)
+    show_table(
+        f"Evaluation on {result.provenance['processor']}, {result.provenance['threads']} threads",
+        EVALUATE_COLUMNS,
+        [_evaluate_cells(row) for row in result.rows],
+        left=(0, 1, 5),
+    )
+    typer.echo(f"written: {result.record}")
+
+
+def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
+    from mmil_cli.viz.tables import UNDEFINED, number
+
+    most = row.most_seconds
+    wanted = UNDEFINED if most is None else number(most, digits=3)
+    return (
+        row.name,
+        row.size,
+        number(row.seconds, digits=3),
+        wanted,
+        "yes" if row.holds else "no",
+        row.found,
+    )
+
+
+BENCHES = (mi, scores, shortlist, evaluate, pretrain)
 """The subcommands."""

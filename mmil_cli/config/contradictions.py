@@ -18,6 +18,8 @@ def _of_towers(recipe: Recipe) -> Iterator[str]:
     for name, tower, rate in (("image", recipe.image, optim.image_lr), ("text", recipe.text, optim.text_lr)):
         if tower.thaw is not None and tower.freeze == "none":
             yield f"{name}.thaw is set, but {name}.freeze is none: nothing is frozen"
+        if recipe.run.shard and tower.freeze != "none":
+            yield f"run.shard shares out towers that learn whole; leave {name}.freeze at none, or run.shard"
         frozen.append(tower.freeze == "all" and tower.thaw is None)
         if frozen[-1] and rate is not None:
             yield f"optim.{name}_lr is set, but {name}.freeze is all: the tower never learns"

@@ -1,5 +1,6 @@
 """The model a pretrain run begins with: its towers, what they start from, and what of them learns when."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class NewModel:
         weights: what the image tower started from, if anything.
         notes: what to tell of that.
         parent: dataset hash and step of the checkpoint it started from, if any.
+        image_network: what the card keeps of a Hugging Face image tower.
     """
 
     model: DualEncoder
@@ -43,6 +45,7 @@ class NewModel:
     weights: LoadedWeights | None
     notes: tuple[str, ...]
     parent: str | None
+    image_network: dict[str, Any] | None
 
 
 def open_start(recipe: Recipe) -> Checkpoint | None:
@@ -50,8 +53,16 @@ def open_start(recipe: Recipe) -> Checkpoint | None:
     return open_checkpoint(Path(recipe.run.start)) if recipe.run.start else None
 
 
-def new_model(recipe: Recipe, dataset: StudyDataset, tokenizer: SentenceTokenizer) -> NewModel:
-    """The model of a recipe from the seed, with the weights it starts from.
+def new_model(
+    recipe: Recipe, dataset: StudyDataset, tokenizer: SentenceTokenizer, *, films: np.ndarray
+) -> NewModel:
+    """The model of a recipe from the seed, with the weights it starts from, on the CPU.
+
+    Args:
+        recipe: of the run.
+        dataset: trained on.
+        tokenizer: of the text tower.
+        films: rows of the dataset; some of them measure batch norms that come without statistics.
 
     Raises:
         UsageError: the weights cannot be had.
@@ -70,27 +81,47 @@ def new_model(recipe: Recipe, dataset: StudyDataset, tokenizer: SentenceTokenize
     contract = image_contract(source, stored_side=dataset.info.side)
     if start:
         note = _load_start(model, start)
-        return NewModel(model=model, contract=contract, weights=None, notes=(note,), parent=_name_of(start))
+        return _new(model, contract, notes=[note], parent=_name_of(start))
     weights = load_image_weights(
         model.image_encoder, name=image.encoder, source=image.weights, layer=image.layer
     )
     notes = [f"image encoder: {weights}"] if weights else []
     if notes and image.mean is None:
         notes.append(f"films are normalised with mean {contract.mean:.3g} and std {contract.std:.3g}")
-    return NewModel(model=model, contract=contract, weights=weights, notes=tuple(notes), parent=None)
+    if weights:
+        embedder = Embedder(model, tokenizer, contract, torch.device("cpu"), unit=recipe.text.unit)
+        notes += _unfold_norms(embedder, dataset, films[:FILMS_MEASURED].tolist())
+    return _new(model, contract, weights=weights, notes=notes)
 
 
-def unfold_norms(embedder: Embedder, dataset: StudyDataset, rows: np.ndarray) -> str | None:
-    """Measures batch norms that came folded on some of the films; what was done, or None."""
+def _new(
+    model: DualEncoder,
+    contract: ImageContract,
+    *,
+    notes: Sequence[str],
+    weights: LoadedWeights | None = None,
+    parent: str | None = None,
+) -> NewModel:
+    return NewModel(
+        model=model.train(),
+        contract=contract,
+        weights=weights,
+        notes=tuple(notes),
+        parent=parent,
+        image_network=_network_of(model.image_encoder),
+    )
+
+
+def _unfold_norms(embedder: Embedder, dataset: StudyDataset, films: Sequence[int]) -> list[str]:
+    """Measures batch norms that came folded on some of the films; what was done, if anything."""
     encoder = embedder.model.image_encoder
     if not has_folded_norms(encoder):
-        return None
-    chosen = rows[:FILMS_MEASURED].tolist()
-    num_norms = measure_norms(encoder, lambda: embedder.dataset(dataset, chosen))
-    return (
+        return []
+    num_norms = measure_norms(encoder, lambda: embedder.dataset(dataset, films))
+    return [
         f"the {num_norms} batch norms came without statistics (folded into the weights); "
-        f"measured on {len(chosen)} films"
-    )
+        f"measured on {len(films)} films"
+    ]
 
 
 def frozen_parts(model: DualEncoder, recipe: Recipe, *, num_steps: int) -> tuple[FrozenPart, ...]:
@@ -123,7 +154,7 @@ def optimiser_of(model: DualEncoder, optim: OptimSection) -> Optimiser:
     )
 
 
-def image_network_of(encoder: nn.Module) -> dict[str, Any] | None:
+def _network_of(encoder: nn.Module) -> dict[str, Any] | None:
     """What the card keeps of a Hugging Face image tower."""
     if not isinstance(encoder, HuggingFaceImage):
         return None

@@ -2,14 +2,13 @@
 
 import functools
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader
 
 from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
-from mmil_cli.core.batch_norm import across_processes
 from mmil_cli.core.caching import take_batch_statistics
 from mmil_cli.core.losses.pairing import SameGroup
 from mmil_cli.data.batches import Batch, Collate, PairReader, Schedule
@@ -30,8 +29,9 @@ from mmil_cli.stages.pretrain_data import (
     validation_bags,
 )
 from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, RECIPE, STATE, TOKENIZER, Keeper, PretrainResult
-from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers
-from mmil_cli.stages.pretrain_model import frozen_parts, new_model, optimiser_of, unfold_norms
+from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers, tower_gradients
+from mmil_cli.stages.pretrain_model import frozen_parts, new_model, optimiser_of
+from mmil_cli.stages.pretrain_shares import place_model, whole_in_first
 from mmil_cli.stages.validation import refuse_metric, validate
 from mmil_cli.training.contest import Contest
 from mmil_cli.training.log import RunLog
@@ -75,12 +75,9 @@ class Run:
         # A tokenizer without a saved state may be of another recipe or dataset: what is resumed has both.
         self.resumes = (out / STATE).exists() and not anew
         self.tokenizer = processes.from_first(self._tokenizer)
-        self.start = new_model(recipe, dataset, self.tokenizer)
+        self.start = new_model(recipe, dataset, self.tokenizer, films=schedule.rows)
         self.model = self.start.model
-        if processes.size > 1:
-            across_processes(self.model)
-        self.model.to(self.device)
-        self.model.image_encoder.to(memory_format=torch.channels_last)
+        place_model(self.model, processes, shard=recipe.run.shard)
         self.optimiser = optimiser_of(self.model, recipe.optim)
         self.frozen = frozen_parts(self.model, recipe, num_steps=schedule.num_steps)
         self.embedder = Embedder(
@@ -99,11 +96,10 @@ class Run:
             from_first=self.processes.from_first,
         )
         self.step, self.contest.best, self.contest.since = resumed.step, resumed.best, resumed.since
-        if self.processes.is_first:
-            self._begin_files()
-            self._say_what_it_starts_from()
         self.processes.share_weights(self.model)
         self._freeze()
+        if self.processes.is_first:
+            self._begin_files()
         self._say_how_it_begins()
         try:
             with self.signals:
@@ -122,6 +118,11 @@ class Run:
             weights=self.start.weights,
         )
 
+    def _whole(self) -> AbstractContextManager[None]:
+        """While it lasts the first process can save and run the model alone, also where it lies in shares."""
+        keeper = self.keeper if self.processes.is_first else None
+        return whole_in_first(self.model, self.optimiser, keeper, shard=self.recipe.run.shard)
+
     def _train(self) -> None:
         run_steps(
             self._loader(self.step),
@@ -135,16 +136,6 @@ class Run:
             sum_gradients=self.processes.sum_gradients,
         )
 
-    def _say_what_it_starts_from(self) -> None:
-        """In the first process, of a new run; norms without statistics get them now."""
-        if self.step:
-            return
-        for note in self.start.notes:
-            self.watchers.on_note(note)
-        unfolded = self.start.weights and unfold_norms(self.embedder, self.dataset, self.schedule.rows)
-        if unfolded:
-            self.watchers.on_note(unfolded)
-
     def _freeze(self) -> None:
         """Lets learn what is to learn in the next step."""
         for part in self.frozen:
@@ -155,6 +146,8 @@ class Run:
         note = self.watchers.on_note
         if self.step:
             note(f"going on after step {self.step} of {self.schedule.num_steps}")
+        for text in self.start.notes if not self.step else ():
+            note(text)
         if self.num_lots > 1 and take_batch_statistics(self.model.image_encoder):
             note(
                 f"data.chunk: films are encoded in {self.num_lots} lots, and batch norm takes its statistics "
@@ -195,35 +188,36 @@ class Run:
             identity=self.identity,
             model=self.model,
             optimiser=self.optimiser,
-            contract=self.start.contract,
-            parent=self.start.parent,
+            start=self.start,
             contest=self.contest,
             reached=self.step,
         )
 
     def _told(self, error: NotFinite) -> MmilError:
-        return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
+        with self._whole():
+            return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
 
     def _after_step(self, report: StepReport) -> bool:
         """The first process logs, validates and saves; whether the run is over, which all learn."""
         self.step, is_first = report.step, self.processes.is_first
+        norms = tower_gradients(self.model, clipped=report.clipped) if self.recipe.run.shard else None
         if is_first:
-            self.journal.step(report)
+            self.journal.step(report, norms)
         self._freeze()
         saves = is_first and self.keeper.state_is_due(self.step)
         stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
         if stops:
-            if is_first:
-                self.keeper.save_state(self.step, is_validated=not self._validation_is_due())
-            self.processes.meet()
+            self._save_state(is_validated=not self._validation_is_due())
             raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps)
         if self._validate_if_due() or self.step == self.schedule.num_steps:
             return True
         if saves:
-            if is_first:
-                self.keeper.save_state(self.step, is_validated=True)
-            self.processes.meet()
+            self._save_state(is_validated=True)
         return False
+
+    def _save_state(self, *, is_validated: bool) -> None:
+        with self._whole():
+            self.processes.from_first(lambda: self.keeper.save_state(self.step, is_validated=is_validated))
 
     def _validation_is_due(self) -> bool:
         epoch, place = divmod(self.step, self.schedule.steps_per_epoch)
@@ -232,7 +226,10 @@ class Run:
 
     def _validate_if_due(self) -> bool:
         """Validates and keeps the checkpoint where it is time; whether the patience of the run is used up."""
-        return self._validation_is_due() and self.processes.from_first(self._validate)
+        if not self._validation_is_due():
+            return False
+        with self._whole():
+            return self.processes.from_first(self._validate)
 
     def _validate(self) -> bool:
         """In the first process: metrics, checkpoint, and whether the patience is used up."""

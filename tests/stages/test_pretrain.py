@@ -167,7 +167,7 @@ KNOBS = [
 ]
 WATCHED = {"data.workers", "data.max_films", "image.thaw", "text.thaw", "run.start",
            "image.fit", "data.views", "image.encoder", "image.layer", "image.weights",
-           "text.encoder",
+           "text.encoder", "run.shard",
            "text.vocabulary", "run.log_every", "run.log_to", "run.save_every", "run.save_minutes",
            "run.validate_every", "run.validate_films", "run.keep", "run.metric", "run.patience"}  # fmt: skip
 

@@ -259,6 +259,7 @@ def test_a_study_is_validated_as_a_bag(tiny_dataset, tiny_run):
         (("image.thaw=0.5",), "image.thaw is set, but image.freeze is none"),
         (("text.freeze=all", "optim.text_lr=0.1"), "the tower never learns"),
         (("image.freeze=all", "text.freeze=all", "optim.layer_decay=0.5"), "both towers are frozen"),
+        (("run.shard=true", "text.freeze=all"), "run.shard shares out towers that learn whole"),
         (("data.max_films=2",), "data.max_films is set, but data.films is pairs"),
         (("run.start=runs/a", "image.weights=a.pth"), "give one of them"),
         (("run.start=runs/a", "text.vocabulary=a.txt"), "leave text.vocabulary empty"),
