@@ -23,6 +23,7 @@ from mmil_cli.cli.probe import probe
 from mmil_cli.cli.retrieve import retrieve
 from mmil_cli.cli.scores import scores
 from mmil_cli.cli.subset import subset
+from mmil_cli.cli.view import view
 from mmil_cli.errors import MmilError
 
 P = ParamSpec("P")
@@ -76,7 +77,7 @@ app = typer.Typer(
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, demo):
+for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, view, demo):
     app.command()(_guarded(command))
 
 bench = typer.Typer(
