@@ -44,9 +44,9 @@ class Browser:
             f"{driver}/session", capabilities={"alwaysMatch": wanted}
         )["sessionId"]
 
-    def post(self, url: str, **body: Any) -> Any:
+    def post(self, address: str, /, **body: Any) -> Any:
         request = urllib.request.Request(
-            url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+            address, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)["value"]

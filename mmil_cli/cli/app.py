@@ -14,6 +14,7 @@ import typer
 from mmil_cli import __version__
 from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
+from mmil_cli.cli.compare import compare
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.ground import ground
 from mmil_cli.cli.phantom import phantom
@@ -77,7 +78,9 @@ app = typer.Typer(
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, view, demo):
+for command in (
+    preprocess, audit, pretrain, probe, retrieve, ground, compare, scores, phantom, subset, view, demo
+):  # fmt: skip
     app.command()(_guarded(command))
 
 bench = typer.Typer(

@@ -8,6 +8,7 @@ import typer
 from mmil_cli.cli.tables import show_table
 
 if TYPE_CHECKING:
+    from mmil_cli.stages.bench_evaluate import Measurement
     from mmil_cli.stages.bench_mi import BenchResult
     from mmil_cli.stages.bench_mi_pairs import PairRow
     from mmil_cli.stages.bench_mi_studies import StudyRow
@@ -24,6 +25,7 @@ TRUTH_COLUMNS = (
 SCORE_COLUMNS = (
     "comparison", "shape", "ms", "time / plain [range]", "wanted", "MiB", "memory / plain", "wanted", "holds",
 )  # fmt: skip
+EVALUATE_COLUMNS = ("evaluation", "size", "seconds", "wanted", "holds", "found")
 STUDY_COLUMNS = ("studies", "objective", "sum of local", "true", "global", "true", "global - sum", "true")
 
 
@@ -159,5 +161,36 @@ def _score_cells(row: "BenchRow") -> tuple[str, ...]:
     )
 
 
-BENCHES = (mi, scores)
+def evaluate(
+    out: Annotated[Path, typer.Option("--out", help="Folder for bench_evaluate.json.")] = DEFAULT_OUT,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small inputs, to see that it works; the times say nothing.")
+    ] = False,
+) -> None:
+    """Time the evaluations on generated features of the size that archives have, on the CPU.
+
+    Example: `mmil bench evaluate --out results/bench`
+    """
+    from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.stages.bench_evaluate import run
+
+    with CountProgress("bench evaluate", "measurements") as progress:
+        result = run(out, quick=quick, on_progress=progress.update)
+    show_table(
+        f"Evaluation on {result.provenance['processor']}, {result.provenance['threads']} threads",
+        EVALUATE_COLUMNS,
+        [_evaluate_cells(row) for row in result.rows],
+        left=(0, 1, 5),
+    )
+    typer.echo(f"written: {result.record}")
+
+
+def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
+    from mmil_cli.viz.tables import UNDEFINED, number
+
+    wanted = UNDEFINED if row.most_seconds is None else number(row.most_seconds, digits=0)
+    return (row.name, row.size, number(row.seconds), wanted, "yes" if row.holds else "no", row.found)
+
+
+BENCHES = (mi, scores, evaluate)
 """The subcommands."""
