@@ -39,10 +39,15 @@ class Browser:
     def __init__(self, driver: str, profile: Path) -> None:
         self.driver = driver
         options = {"binary": shutil.which("chromium"), "args": [*ARGUMENTS, f"--user-data-dir={profile}"]}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        self.session = f"{driver}/session/" + self.post(
-            f"{driver}/session", capabilities={"alwaysMatch": wanted}
-        )["sessionId"]
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }
+        self.session = (
+            f"{driver}/session/"
+            + self.post(f"{driver}/session", capabilities={"alwaysMatch": wanted})["sessionId"]
+        )
 
     def post(self, address: str, /, **body: Any) -> Any:
         request = urllib.request.Request(
@@ -72,9 +77,7 @@ class Browser:
 
     def type(self, selector: str, text: str) -> None:
         """Keys, as a person would press them."""
-        (found,) = self.post(
-            f"{self.session}/elements", **{"using": "css selector", "value": selector}
-        )
+        (found,) = self.post(f"{self.session}/elements", **{"using": "css selector", "value": selector})
         self.post(f"{self.session}/element/{next(iter(found.values()))}/value", text=text)
 
     def console(self) -> list[str]:
@@ -86,7 +89,11 @@ class Browser:
 
     def size(self, width: int, height: int) -> None:
         self.cdp(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
@@ -94,7 +101,9 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def quit(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(self.session, method="DELETE"), timeout=PATIENCE).close()
+        urllib.request.urlopen(
+            urllib.request.Request(self.session, method="DELETE"), timeout=PATIENCE
+        ).close()
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def find_films(
     Raises:
         UsageError: a text without words, or no such split.
     """
-    reports = [_sentences(text) for text in texts]
+    reports = [query_sentences(text) for text in texts]
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
     rows = evaluation.dataset.indices(split)
     scorer = ReportScorer(evaluation.embedder, reports)
@@ -142,11 +142,7 @@ def find_films(
             for text, share, column in zip(texts, unknown, scores.T, strict=True)
         ),
         num_gallery=len(rows),
-        notes=(
-            *evaluation.notes(None),
-            *_unknown_notes(texts, unknown),
-            *_cut_notes(evaluation.embedder.tokenizer, reports),
-        ),
+        notes=(*evaluation.notes(None), *query_notes(evaluation.embedder.tokenizer, texts)),
         provenance=evaluation.provenance(split=split, seed=None, options={"top": top}),
     )
 
@@ -190,7 +186,12 @@ def find_reports(
     )
 
 
-def _sentences(text: str) -> list[str]:
+def query_sentences(text: str) -> list[str]:
+    """The sentences of a text to look for.
+
+    Raises:
+        UsageError: it has no words, or is no text at all.
+    """
     if not has_words(text):
         raise UsageError(
             f"--text {text!r} has no word to look for; give a phrase such as 'left pleural effusion'"
@@ -198,6 +199,13 @@ def _sentences(text: str) -> list[str]:
     if not is_unicode(text):
         raise UsageError(f"--text {text!a} is not UTF-8 text; set the terminal to UTF-8")
     return split_sentences(text) or [text]
+
+
+def query_notes(tokenizer: SentenceTokenizer, texts: Sequence[str]) -> tuple[str, ...]:
+    """What of some texts the model does not read."""
+    reports = [query_sentences(text) for text in texts]
+    unknown = [tokenizer.unknown_share(report) for report in reports]
+    return (*_unknown_notes(texts, unknown), *_cut_notes(tokenizer, reports))
 
 
 def _unknown_notes(texts: Sequence[str], shares: Sequence[float]) -> list[str]:

@@ -9,7 +9,7 @@ from mmil_cli.core.model import ImageFeatures
 from mmil_cli.data.batches import number_values
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.inference import Embedder
-from mmil_cli.metrics.retrieval import match_ranks, recall_at
+from mmil_cli.metrics.ranks import match_ranks, recall_at
 
 
 def validate(

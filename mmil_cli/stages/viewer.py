@@ -86,7 +86,7 @@ class Answer:
     def notes(self) -> list[str]:
         """What to say beside the verdict: how the score stands among others, and what was not read."""
         below = f"{self.num_below:.0f} of {self.num_others}"
-        notes = [f"It fits this film better than {below} films of other patients."]
+        notes = [f"This film fits the phrase better than {below} films of other patients do."]
         if not self.num_others:
             notes = ["There is no film of another patient to compare with."]
         if self.verdict is Verdict.UNKNOWN:
@@ -222,10 +222,10 @@ class Viewer:
         return lambda score: float(expit(slope * (score - centre) / spread + offset))
 
     def _scale(self, phrases: Sequence[str]) -> tuple[float, float]:
-        """From the 5th percentile to the 99.5th of similarities in other films: one scale for all answers."""
+        """From the median to the 99.5th percentile of similarities in other films: one scale for all answers."""
         maps = self.embedder.maps(self._regions, self.embedder.sentences(phrases)).float().numpy()
         seen = maps[np.isfinite(maps)]
-        low, high = (float(end) for end in np.quantile(seen, (0.05, 0.995))) if seen.size else (0.0, 1.0)
+        low, high = (float(end) for end in np.quantile(seen, (0.5, 0.995))) if seen.size else (0.0, 1.0)
         return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
 
 

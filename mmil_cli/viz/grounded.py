@@ -75,7 +75,7 @@ def grounded_film(film: GroundedFilm) -> str:
 
 def sliders() -> str:
     """The two controls of a map."""
-    return f"""<label class="slider"><span>Opacity of the map</span>
+    return f"""<label class="slider"><span>Opacity of map</span>
 <input type="range" name="opacity" max="100" value="{OPACITY}"><output>{OPACITY} %</output></label>
 <label class="slider"><span>Shown from</span>
 <input type="range" name="threshold" max="99" value="{THRESHOLD}"><output>{THRESHOLD} %</output></label>"""

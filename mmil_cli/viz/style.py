@@ -81,7 +81,7 @@ legend { padding: 0 0 .4rem; color: var(--faint); font-size: .93rem; }
 .phrase input { flex: none; margin: .35rem 0 0; accent-color: var(--link); }
 .phrase small { display: block; color: var(--faint); font-size: .87rem; }
 .slider {
-  display: grid; grid-template-columns: 9.5rem 1fr 3.2rem; gap: .75rem; align-items: center; margin: .55rem 0;
+  display: grid; grid-template-columns: 8.5rem 1fr 3.2rem; gap: .75rem; align-items: center; margin: .55rem 0;
 }
 .slider input { width: 100%; margin: 0; accent-color: var(--link); }
 .slider output { text-align: right; font-variant-numeric: tabular-nums; color: var(--faint); }
