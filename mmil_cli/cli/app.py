@@ -16,12 +16,15 @@ from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
 from mmil_cli.cli.compare import compare
 from mmil_cli.cli.demo import demo
+from mmil_cli.cli.embed import embed
+from mmil_cli.cli.export import export
 from mmil_cli.cli.ground import ground
 from mmil_cli.cli.groups import with_default
 from mmil_cli.cli.phantom import phantom
 from mmil_cli.cli.preprocess import preprocess
 from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
+from mmil_cli.cli.report import report
 from mmil_cli.cli.retrieve import RETRIEVE, RETRIEVE_HELP
 from mmil_cli.cli.scores import scores
 from mmil_cli.cli.subset import subset
@@ -80,8 +83,21 @@ app = typer.Typer(
     ),
 )
 for command in (
-    preprocess, audit, pretrain, probe, ground, compare, scores, phantom, subset, view, demo
-):  # fmt: skip
+    preprocess,
+    audit,
+    pretrain,
+    probe,
+    ground,
+    compare,
+    embed,
+    export,
+    scores,
+    phantom,
+    subset,
+    report,
+    view,
+    demo,
+):
     app.command()(_guarded(command))
 
 bench = typer.Typer(

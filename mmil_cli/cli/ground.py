@@ -88,6 +88,12 @@ def ground(
     smooth: Annotated[
         float, typer.Option("--smooth", help="Sigma of a Gaussian over the map, in regions of the grid.")
     ] = 0.0,
+    pseudonymise: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonymise", help="Evaluation: the dataset's key file, for a table with ids of the source."
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -127,7 +133,8 @@ def ground(
         )
         return
     if phrases is None:
-        _refuse({"--data": data, "--split": split, "--seed": seed}, "evaluates; it needs --phrases with it")
+        evaluating = {"--data": data, "--split": split, "--seed": seed, "--pseudonymise": pseudonymise}
+        _refuse(evaluating, "evaluates; it needs --phrases with it")
         if image is None:
             raise UsageError('give a film and phrases, such as: mmil ground film.dcm "pleural effusion"')
         _ground_film(
@@ -150,6 +157,7 @@ def ground(
         checkpoint=checkpoint,
         out=out,
         smooth=smooth,
+        key=pseudonymise,
         seed=seed or 0,
         device=device,
     )
@@ -195,10 +203,12 @@ def _evaluate(
     checkpoint: Path | None,
     out: Path,
     smooth: float,
+    key: Path | None,
     seed: int,
     device: str,
 ) -> None:
     from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.data.pseudonyms import read_key
     from mmil_cli.stages.ground_phrases import run
 
     with CountProgress("ground", "films") as progress:
@@ -209,6 +219,7 @@ def _evaluate(
             out=out,
             split=None if split == EVERYTHING else split,
             smooth=smooth,
+            pseudonyms=read_key(key) if key else None,
             seed=seed,
             device=device,
             on_progress=progress.update,

@@ -192,7 +192,7 @@ def _card(evaluation: Evaluation, out: Path, data: Path) -> dict[str, Any]:
         "format": FORMAT,
         "weights": weights_hash(checkpoint.folder),
         "checkpoint": "/".join(checkpoint.folder.resolve().parts[-2:]),
-        "score": evaluation.score,
+        "score": evaluation.recipe.score.expression,
         "dataset_hash": evaluation.dataset.info.content_hash,
         "num_films": len(evaluation.dataset),
         "paths": {

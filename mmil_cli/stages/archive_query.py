@@ -15,7 +15,7 @@ from mmil_cli.stages.archive import Archive
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.neighbours import NEIGHBOURS_FILE, near_films
-from mmil_cli.stages.query import DEFAULT_TOP, query_notes, query_sentences
+from mmil_cli.stages.query import DEFAULT_TOP, query_notes, read_text
 
 SHORTLIST, LEAST_LISTED = 0.1, 200
 """Share of the films, and at least how many, that `fast` scores fully: on generated studies the first film is
@@ -114,7 +114,7 @@ def films_for_text(
     Raises:
         UsageError: a text without words, or a filter that leaves no film.
     """
-    sentences = query_sentences(text)
+    sentences = read_text(text)
     films = select_films(archive, chosen)
     scorer = ReportScorer(archive.evaluation.embedder, [sentences])
     scored = shortlist(archive, scorer, films)[0] if fast else films

@@ -222,7 +222,7 @@ class Viewer:
         return lambda score: float(expit(slope * (score - centre) / spread + offset))
 
     def _scale(self, phrases: Sequence[str]) -> tuple[float, float]:
-        """From the median to the 99.5th percentile of similarities in other films: one scale for all answers."""
+        """Median and 99.5th percentile of similarities in other films: one scale for all answers."""
         maps = self.embedder.maps(self._regions, self.embedder.sentences(phrases)).float().numpy()
         seen = maps[np.isfinite(maps)]
         low, high = (float(end) for end in np.quantile(seen, (0.5, 0.995))) if seen.size else (0.0, 1.0)
