@@ -164,8 +164,8 @@ def _films(
     grounded, sheets = film_blocks(runs, data, device=device, on_progress=on_progress)
     about = (
         "Films of different patients, evenly spaced among those that were not trained on, not chosen by what "
-        "the model makes of them; sentences of their own reports, and one of another patient's. Whether one is "
-        "likely is read off its score, as in mmil view."
+        "the model makes of them; sentences of their own reports, and one of another patient's. Whether one "
+        "is likely is read off its score, as in mmil view."
     )
     found = Paragraph("Whole reports, and the films that fit them best by the model's score.")
     return [title, Paragraph(about), *grounded, Heading("Reports and the films found"), found, *sheets]

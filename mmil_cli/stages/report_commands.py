@@ -53,7 +53,7 @@ def _evaluate(run: Run, record: Record) -> str:
 
 def _option(flag: str, value: Any) -> list[str]:
     """The flag with its value; nothing where there is none, or it is off."""
-    if value in (None, "", 0, 0.0, []) and flag != "--seed" or value is None:
+    if value is None or (flag != "--seed" and value in ("", 0, 0.0, [])):
         return []
     return [flag, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)]
 

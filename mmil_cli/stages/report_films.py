@@ -93,7 +93,7 @@ def _phrase(viewer: Viewer, row: int, text: str, whose: str) -> FilmPhrase:
 
 
 def _sheets(viewer: Viewer, rows: Sequence[int]) -> list[Block]:
-    """For some reports, the films that score highest, and the place of the first of the report's own study."""
+    """For some reports, the films that score highest, and the place of the first of their own study."""
     dataset, embedder = viewer.dataset, viewer.embedder
     gallery = evenly(list(rows), NUM_GALLERY)
     asking = evenly([row for row in gallery if dataset.row(row).sentences], NUM_QUERIES)
@@ -114,8 +114,8 @@ def _sheets(viewer: Viewer, rows: Sequence[int]) -> list[Block]:
             Paragraph(f"“{shortened(' '.join(dataset.row(row).sentences), 400)}”"),
             Picture(
                 film_row([dataset.pixels(hit) for hit in shown], names),
-                f"The {len(shown)} highest of {len(gallery)} films; the first of the report's own study stands "
-                f"at place {own.index(True) + 1}.",
+                f"The {len(shown)} highest of {len(gallery)} films; the first of the report's own study "
+                f"stands at place {own.index(True) + 1}.",
             ),
         ]
     return blocks

@@ -12,15 +12,15 @@ Records = Mapping[str, Record]
 """Of one task, on the same films, by run."""
 
 NOT_MEASURED = "not measured"
-FIGURES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
+RANKING = {"auroc": "AUROC", "auprc": "AUPRC"}
+DECISIONS = {
     "f1": "F1",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "brier": "Brier",
     "ece": "ECE",
 }
+FIGURES = {**RANKING, **DECISIONS}
 CURVES = {
     "roc": ("ROC", "1 - specificity", "sensitivity"),
     "precision_recall": ("Precision and recall", "recall", "precision"),
@@ -114,12 +114,13 @@ def _figure_tables(parts: Mapping[str, Content | None], method: str) -> Iterator
     caption = f"{method}, with 95 % intervals by patient; the AUROC of chance is 0.50."
     if len(parts) == 1:
         (part,) = found.values()
-        rows = [
-            (name, _counts(part["findings"][name]), *_cells(part["findings"][name], figures))
-            for name in findings
-        ]
-        rows.append(("mean", "", *_cells(part["mean"], figures)))
-        yield Table(("finding", "pos/neg", *(FIGURES[key] for key in figures)), rows, caption)
+        yield _ranking(part, findings, caption)
+        decisions = [key for key in DECISIONS if key in figures]
+        if decisions:
+            rows = [(name, *_cells(part["findings"][name], decisions)) for name in findings]
+            rows.append(("mean", *_cells(part["mean"], decisions)))
+            words = f"{method}: decisions at thresholds chosen on validation, and how far scores are probabilities."
+            yield Table(("finding", *(DECISIONS[key] for key in decisions)), rows, words)
         return
     for key in figures:
         lines = [
@@ -128,6 +129,22 @@ def _figure_tables(parts: Mapping[str, Content | None], method: str) -> Iterator
         ]
         lines.append(("mean", *(_interval(part and part["mean"].get(key)) for part in parts.values())))
         yield Table(("finding", *parts), lines, f"{FIGURES[key]}: {caption}")
+
+
+def _ranking(part: Content, findings: Sequence[str], caption: str) -> Table:
+    rows = [(name, part["findings"][name]) for name in findings]
+    cells = [
+        (
+            name,
+            f"{row['num_positive']}/{row['num_negative']}",
+            *_cells(row, list(RANKING)),
+            _number(row["prevalence"]),
+        )
+        for name, row in rows
+    ]
+    mean = part["mean"]
+    cells.append(("mean", "", *_cells(mean, list(RANKING)), _number(mean["prevalence"])))
+    return Table(("finding", "pos/neg", *RANKING.values(), "chance AUPRC"), cells, caption)
 
 
 def _curves(records: Records, method: str) -> Iterator[Block]:
@@ -153,10 +170,6 @@ def _drawn(part: Content, name: str) -> bool:
 
 def _cells(row: Content, figures: Sequence[str]) -> list[str]:
     return [_interval(row.get(key)) for key in figures]
-
-
-def _counts(row: Content) -> str:
-    return f"{row['num_positive']}/{row['num_negative']}"
 
 
 def _by_name(table: Content | None) -> dict[str, Content]:

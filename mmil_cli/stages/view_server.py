@@ -107,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         if origin is not None and origin != f"http://{host}":
             raise Refused(HTTPStatus.FORBIDDEN, "this viewer does not answer to pages of other sites")
         _, _, rest = self.path.partition("/")
-        token, _, path = rest.partition("/")
-        if not secrets.compare_digest(token.encode(), self.server.token.encode()):
+        token, slash, path = rest.partition("/")
+        if not slash or not secrets.compare_digest(token.encode(), self.server.token.encode()):
             raise Refused(
                 HTTPStatus.FORBIDDEN, "the token is wrong; open the whole address that mmil view printed"
             )

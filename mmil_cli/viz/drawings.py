@@ -24,7 +24,7 @@ _VARIABLES = {_INK: "--ink", _FAINT: "--faint", _GRID: "--line"} | {
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2)))
 """Beside the colours: runs are told apart without them too."""
 
-_COLUMNS, _SIDE, _GAP, _HEAD, _FOOT, _KEY = 4, 1.75, 0.62, 0.4, 0.5, 0.35
+_COLUMNS, _SIDE, _GAP, _HEAD, _FOOT, _KEY = 4, 2.0, 0.62, 0.4, 0.5, 0.35
 """Panels in a row; inches: side of a panel, between two, above and below each, and the key's height."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mmil_cli.viz import tables
 from mmil_cli.viz.grounded import GroundedFilm, film_script, grounded_film
-from mmil_cli.viz.style import STYLE
+from mmil_cli.viz.style import DRAWING_STYLE, STYLE
 
 Cell = str | int | float
 
@@ -94,11 +94,12 @@ def render(page: Page) -> str:
         _heading(block, next(waiting)[1]) if isinstance(block, Heading) else _block(block)
         for block in page.blocks
     ]
+    style = STYLE + (DRAWING_STYLE if any(isinstance(block, Drawing) for block in page.blocks) else "")
     script = film_script() if any(isinstance(block, GroundedFilm) for block in page.blocks) else ""
     parts = [
         "<!doctype html>",
         '<html lang="en">',
-        *_head(page.title, script),
+        *_head(page.title, style=style, script=script),
         "<body>",
         *([f'<p class="banner" role="note">{_text(page.banner)}</p>'] if page.banner else []),
         f"<header><h1>{_text(page.title)}</h1>",
@@ -121,7 +122,7 @@ def script_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def _head(title: str, script: str) -> list[str]:
+def _head(title: str, *, style: str, script: str) -> list[str]:
     policy = f"{_POLICY}; script-src {script_hash(script)}" if script else _POLICY
     return [
         "<head>",
@@ -130,7 +131,7 @@ def _head(title: str, script: str) -> list[str]:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{_text(title)}</title>",
-        f"<style>{STYLE}</style>",
+        f"<style>{style}</style>",
         "</head>",
     ]
 
@@ -191,7 +192,7 @@ def _picture(picture: Picture) -> str:
 def _drawing(drawing: Drawing) -> str:
     words = _text(drawing.description or drawing.caption)
     caption = f"<figcaption>{_text(drawing.caption)}</figcaption>" if drawing.caption else ""
-    return f'<figure class="drawing" role="img" aria-label="{words}">{drawing.svg}{caption}</figure>'
+    return f'<figure class="drawing" role="img" aria-label="{words}">{caption}{drawing.svg}</figure>'
 
 
 def _shown_size(png: bytes) -> tuple[int, int]:

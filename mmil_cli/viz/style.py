@@ -1,18 +1,14 @@
-"""The style sheet of the page; it stands in the page itself."""
+"""The style sheets of the pages; they stand in the pages themselves."""
 
 STYLE = """
 :root {
   --paper: #ffffff; --ink: #1c2230; --faint: #5d6678; --line: #dfe3ea; --tint: #f4f6f9; --link: #0b63a8;
-  --edge: #8a93a3;
   --warn-paper: #fff4d6; --warn-ink: #6b4700; --warn-line: #e8c565;
-  --c0: #0072b2; --c1: #c04e00; --c2: #007f5f; --c3: #a8447f; --c4: #8a6100; --c5: #2c7fb0; --c6: #6a6a6a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14171c; --ink: #e6e9ef; --faint: #9aa3b2; --line: #2d333d; --tint: #1c2027; --link: #7cb8ee;
-    --edge: #707a8a;
     --warn-paper: #33290f; --warn-ink: #f3d78a; --warn-line: #6d5720;
-    --c0: #5fb4e8; --c1: #f08a4b; --c2: #3cc79f; --c3: #e29cc6; --c4: #e6b23c; --c5: #9ad2f2; --c6: #b4b4b4;
   }
 }
 * { box-sizing: border-box; }
@@ -94,9 +90,6 @@ legend { padding: 0 0 .4rem; color: var(--faint); font-size: .93rem; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 @media print {
-  :root {
-    --c0: #0072b2; --c1: #c04e00; --c2: #007f5f; --c3: #a8447f; --c4: #8a6100; --c5: #2c7fb0; --c6: #6a6a6a;
-  }
   .slider { display: none; }
   .stage { print-color-adjust: exact; flex: none; width: 9cm; }
   :root {
@@ -109,5 +102,17 @@ legend { padding: 0 0 .4rem; color: var(--faint); font-size: .93rem; }
   figure, tr, pre { break-inside: avoid; }
   pre { border: 1px solid var(--line); white-space: pre-wrap; }
   .scroll { overflow: visible; }
+}
+"""
+
+# Of drawings: the colours of up to seven runs, told apart by colour-blind eyes too.
+DRAWING_STYLE = """
+:root {
+  --c0: #0072b2; --c1: #c04e00; --c2: #007f5f; --c3: #a8447f; --c4: #8a6100; --c5: #2c7fb0; --c6: #6a6a6a;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --c0: #5fb4e8; --c1: #f08a4b; --c2: #3cc79f; --c3: #e29cc6; --c4: #e6b23c; --c5: #9ad2f2; --c6: #b4b4b4;
+  }
 }
 """
