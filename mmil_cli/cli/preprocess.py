@@ -1,5 +1,7 @@
 """mmil preprocess: films and reports into a dataset folder."""
 
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,14 @@ from mmil_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mmil_cli.stages.preprocess import PreprocessResult
+
+
+class Executor(StrEnum):
+    """Who reads the films."""
+
+    PROCESSES = "processes"
+    DASK = "dask"
+
 
 _SOURCES = "table, mimic, openi, chexpert, nih, padchest, rsna, vindr, roco, dicoms"
 
@@ -95,6 +105,12 @@ def preprocess(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another dataset that lies at --out.")
     ] = False,
+    executor: Annotated[
+        Executor, typer.Option("--executor", help="Who reads the films: local processes, or a Dask cluster.")
+    ] = Executor.PROCESSES,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of the Dask scheduler: tcp://node1:8786.")
+    ] = None,
 ) -> None:
     """Turn films and reports into a dataset folder.
 
@@ -115,6 +131,7 @@ def preprocess(
     from mmil_cli.runtime import num_cores
     from mmil_cli.stages.preprocess import run
 
+    _check_executor(executor, scheduler, workers)
     names = tuple(name.strip() for name in labels.split(",") if name.strip()) if labels is not None else None
     with CountProgress("preprocess", "films") as progress:
         result = run(
@@ -132,9 +149,30 @@ def preprocess(
             max_rejected=max_rejected,
             overwrite=overwrite,
             workers=num_cores() if workers is None else workers,
-            on_progress=progress.update,
+            scheduler=scheduler,
+            on_progress=lambda done, total, rejected: progress.update(
+                done, total, beside=_left_out(rejected)
+            ),
         )
     _print_result(result)
+
+
+def _check_executor(executor: Executor, scheduler: str | None, workers: int | None) -> None:
+    """Refuse what the executor would not heed."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}; it must be 1 or more")
+    if executor is Executor.DASK and scheduler is None:
+        raise UsageError("--executor dask needs --scheduler ADDRESS, such as tcp://node1:8786")
+    if executor is Executor.PROCESSES and scheduler is not None:
+        raise UsageError("--scheduler is that of Dask; give it with --executor dask")
+    if executor is Executor.DASK and workers is not None:
+        raise UsageError("--workers are local processes; with --executor dask the cluster's own are taken")
+
+
+def _left_out(rejected: Mapping[str, int]) -> str:
+    """`left out 3 (missing-file 2, blank 1)`, or nothing."""
+    reasons = ", ".join(f"{reason} {number}" for reason, number in rejected.items())
+    return f"left out {sum(rejected.values())} ({reasons})" if rejected else ""
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:
@@ -156,11 +194,12 @@ def _print_result(result: "PreprocessResult") -> None:
         typer.echo("complete already, nothing to do (--overwrite makes it anew)")
     elif result.resumed:
         typer.echo(f"went on after {result.resumed} records that were done before")
+    if result.taken_over:
+        typer.echo(f"{result.taken_over} films of the dataset that lay there were kept, the others read")
     for split, counts in info.counts.items():
         typer.echo(f"{split}: {counts.images} images, {counts.studies} studies, {counts.patients} patients")
-    total = sum(info.rejected.values())
-    reasons = ", ".join(f"{reason} {number}" for reason, number in info.rejected.items())
-    typer.echo(f"left out: {total} ({reasons}), see rejected.csv" if total else "left out: none")
+    told = _left_out(info.rejected)
+    typer.echo(f"{told.replace('left out', 'left out:', 1)}, see rejected.csv" if told else "left out: none")
     typer.echo(f"labels: {', '.join(info.label_names) or 'none'}")
     typer.echo(f"content: {info.content_hash[:16]}")
     typer.echo(f"folder: {result.folder}")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from mmil_cli.data.manifest import Record
+from mmil_cli.data.on_disk import Mapped
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validate": 0.1, "test": 0.1}
 """Expected share of the patients in each split."""
@@ -35,12 +36,12 @@ def split_of(patient_id: str, *, seed: int = 0, shares: Mapping[str, float] = DE
     return list(shares)[-1]
 
 
-def assign_splits(records: Sequence[Record], *, seed: int = 0) -> tuple[Record, ...]:
+def assign_splits(records: Sequence[Record], *, seed: int = 0) -> Sequence[Record]:
     """Give every record a split by its patient when the source names none at all.
 
     A source that names some is taken at its word: its records without a split stay without (and are
     rejected), since a split of our own could put a patient on both sides.
     """
     if any(record.split is not None for record in records):
-        return tuple(records)
-    return tuple(replace(record, split=split_of(record.patient_id, seed=seed)) for record in records)
+        return records
+    return Mapped(records, lambda record: replace(record, split=split_of(record.patient_id, seed=seed)))

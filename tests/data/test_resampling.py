@@ -8,7 +8,13 @@ from PIL import Image
 
 from mmil_cli.data.resampling import shrink
 
-SIZES = [((60, 45), (20, 15)), ((61, 47), (13, 46)), ((50, 40), (50, 40)), ((33, 8), (1, 1)), ((9, 1), (4, 1))]
+SIZES = [
+    ((60, 45), (20, 15)),
+    ((61, 47), (13, 46)),
+    ((50, 40), (50, 40)),
+    ((33, 8), (1, 1)),
+    ((9, 1), (4, 1)),
+]
 
 
 def slowly(line: np.ndarray, after: int) -> list[float]:
