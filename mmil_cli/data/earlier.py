@@ -25,8 +25,8 @@ class EarlierRows:
     def __init__(self, folder: Path, info: DatasetInfo, manifest: Manifest, states: bytes) -> None:
         if info.versions["mmil"] != __version__:
             raise UsageError(
-                f"{folder} was made by mmil {info.versions['mmil']}, and this is {__version__}; new records can "
-                "be added by the same one only: make it anew with --overwrite"
+                f"{folder} was made by mmil {info.versions['mmil']}, and this is {__version__}; new records "
+                "can be added by the same one only: make it anew with --overwrite"
             )
         self._dataset = StudyDataset.open(folder)
         earlier, kept = read_states(folder, info.source)
@@ -64,8 +64,8 @@ class EarlierRows:
             ids = [self._dataset.values(int(row), ("image_id",))["image_id"] for row in lost[:4]]
             rest = f" and {lost.size - 4} more" if lost.size > 4 else ""
             raise UsageError(
-                f"{lost.size} records of {self._dataset.folder} have changed since, or are gone from the source "
-                f"({', '.join(ids)}{rest}); new ones would be added, but these are made anew only with "
+                f"{lost.size} records of {self._dataset.folder} have changed since, or are gone from the "
+                f"source ({', '.join(ids)}{rest}); but these are made anew only with "
                 "--overwrite: give it, or bring the records back as they were"
             )
 

@@ -14,6 +14,8 @@ Outcome = tuple[Example | Rejection | dict[str, Any], bytes]
 """What became of a record (or its row, where a dataset has it already), and the record's state when read."""
 
 _READINGS = 3
+_NO_STATE = bytes(STATE_BYTES)
+"""Of a record that would not keep still: it never has this state, so that the next run reads it again."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Conversion:
             if after == before:
                 return outcome, after
             before = after
-        return Rejection(record, RecordReason.CHANGING, "is written to while it is read"), before
+        return Rejection(record, RecordReason.CHANGING, "is written to while it is read"), _NO_STATE
 
     def crashed(self, item: tuple[Record, bytes]) -> Outcome:
         """The outcome of a record that ends the process that reads it."""

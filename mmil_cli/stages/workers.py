@@ -145,6 +145,7 @@ class Processes:
         self.ahead = IN_FLIGHT * number
         self._number = number
         self._pool: ProcessPoolExecutor | None = None
+        self._single: ProcessPoolExecutor | None = None
 
     def submit(self, work: Callable[[S], T], item: S) -> Future[T]:
         """Hand it to the next process that is free."""
@@ -164,25 +165,19 @@ class Processes:
             MmilError: processes end before they have anything to do.
         """
         for _ in range(TRIES):
-            with _pool(1) as pool:
-                try:
-                    pool.submit(os.getpid).result()
-                except BrokenProcessPool as loss:
-                    raise MmilError(
-                        "worker processes end as soon as they start; memory may be short, or a script that "
-                        'calls mmil lacks its `if __name__ == "__main__":`'
-                    ) from loss
-                try:
-                    return pool.submit(work, item).result()
-                except BrokenProcessPool:
-                    continue
+            single = self._single = self._single or _checked(_pool(1))
+            try:
+                return single.submit(work, item).result()
+            except BrokenProcessPool:
+                self._single = None
+                single.shutdown()
         raise Crashed
 
     def renew(self) -> None:
-        """Let go of what is left of the pool; the next item begins another."""
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
-        self._pool = None
+        """Let go of the processes; the next item begins others."""
+        for pool in filter(None, (self._pool, self._single)):
+            pool.shutdown(cancel_futures=True)
+        self._pool = self._single = None
 
     def __enter__(self) -> Self:
         return self
@@ -195,6 +190,18 @@ def _pool(number: int) -> ProcessPoolExecutor:
     # Spawned, not forked: a fork copies locks that threads of the image libraries may hold.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(number, mp_context=context, initializer=_begin)
+
+
+def _checked(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
+    """The pool, after it has done something that ends no process."""
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as loss:
+        raise MmilError(
+            "worker processes end as soon as they start; memory may be short, or a script that calls mmil "
+            'lacks its `if __name__ == "__main__":`'
+        ) from loss
+    return pool
 
 
 def _begin() -> None:
