@@ -1,5 +1,6 @@
 """mmil preprocess: films and reports into a dataset folder."""
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmil_cli.data.encoding import Encoding
 from mmil_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mmil_cli.stages.dry_run import DryRun
     from mmil_cli.stages.preprocess import PreprocessResult
 
 
@@ -111,6 +113,9 @@ def preprocess(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Address of the Dask scheduler: tcp://node1:8786.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: list faults, count, estimate time and disk.")
+    ] = False,
 ) -> None:
     """Turn films and reports into a dataset folder.
 
@@ -129,17 +134,27 @@ def preprocess(
     from mmil_cli.cli.progress import CountProgress
     from mmil_cli.data.sources.options import SourceOptions
     from mmil_cli.runtime import num_cores
-    from mmil_cli.stages.preprocess import run
+    from mmil_cli.stages.dry_run import run as look
+    from mmil_cli.stages.preprocess import list_records, run
 
     _check_executor(executor, scheduler, workers)
+    if dry_run and (overwrite or executor is Executor.DASK):
+        raise UsageError(
+            "--dry-run writes nothing and reads a few films here; leave out --overwrite and dask"
+        )
     names = tuple(name.strip() for name in labels.split(",") if name.strip()) if labels is not None else None
+    options = SourceOptions(source_name, labels_only, _columns(column or []), names, root, tables, reports)
+    cores = num_cores() if workers is None else workers
+    if dry_run:
+        manifest = list_records(source, options, exclude, only, seed, label_reports=label_reports)
+        found = look(manifest, out, side=side, encoding=encoding, label_reports=label_reports)
+        _print_dry_run(found, cores)
+        return
     with CountProgress("preprocess", "films") as progress:
         result = run(
             source,
             out,
-            source_options=SourceOptions(
-                source_name, labels_only, _columns(column or []), names, root, tables, reports
-            ),
+            source_options=options,
             exclusions=exclude,
             only=only,
             side=side,
@@ -148,7 +163,7 @@ def preprocess(
             label_reports=label_reports,
             max_rejected=max_rejected,
             overwrite=overwrite,
-            workers=num_cores() if workers is None else workers,
+            workers=cores,
             scheduler=scheduler,
             on_progress=lambda done, total, rejected: progress.update(
                 done, total, beside=_left_out(rejected)
@@ -184,6 +199,34 @@ def _columns(pairs: list[str]) -> dict[str, str]:
     if len(columns) < len(pairs):
         raise UsageError("--column names a field twice; each field is one column")
     return columns
+
+
+def _print_dry_run(found: "DryRun", workers: int) -> None:
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    for reason, (count, ids) in found.faults.items():
+        typer.echo(f"fault: {reason}: {count} of {found.records} records ({ids})")
+    for reason, (count, ids) in found.sample_faults.items():
+        typer.echo(f"fault: {reason}: {count} of {found.sampled} films read ({ids})")
+    if found.bytes_needed is not None and found.bytes_needed > found.bytes_free:
+        typer.echo("fault: the disk has too little room")
+    splits = ", ".join(f"{name} {number}" for name, number in found.splits.items())
+    typer.echo(f"records: {found.records}, films to read: {found.films} ({splits or 'none'})")
+    if found.seconds is not None:
+        each = 1000 * found.seconds / found.films
+        typer.echo(f"time: about {_duration(found.seconds / workers)} with {workers} workers "
+                   f"({each:.0f} ms a film and worker, from {found.sampled} films)")  # fmt: skip
+    if found.bytes_needed is not None:
+        typer.echo(f"disk: about {found.bytes_needed / 1e9:.2f} GB, free {found.bytes_free / 1e9:.2f} GB")
+    typer.echo("nothing was written")
+
+
+def _duration(seconds: float) -> str:
+    """`3 h 05 min`, `12 min`, `40 s`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _print_result(result: "PreprocessResult") -> None:

@@ -105,7 +105,7 @@ def run(
     """
     _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
     options = source_options or SourceOptions()
-    listed = Listed.of(_listed(source, options, exclusions, only, seed, label_reports=label_reports))
+    listed = Listed.of(list_records(source, options, exclusions, only, seed, label_reports=label_reports))
     manifest = listed.manifest
     plan = _plan(listed, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
     with Workshop(out) as workshop:
@@ -134,7 +134,7 @@ def _change_notes(plan: Plan, info: DatasetInfo) -> list[str]:
     return ["files of the source changed while they were read; the dataset has each as it was when read"]
 
 
-def _listed(
+def list_records(
     source: Path,
     options: SourceOptions,
     exclusions: Path | None,
@@ -143,7 +143,10 @@ def _listed(
     *,
     label_reports: bool,
 ) -> Manifest:
-    """The checked records of a source, exclusions marked, all with a split where the source names none."""
+    """The checked records of a source, exclusions marked, all with a split where the source names none.
+
+    Arguments and errors are those of `run`.
+    """
     if label_reports and options.labels is not None:
         raise UsageError(
             "--labels takes the labels from columns and --label-reports from the reports; give one of them"
