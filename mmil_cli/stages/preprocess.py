@@ -21,7 +21,7 @@ from mmil_cli.data.progress import Plan, Workshop, finished_dataset
 from mmil_cli.data.shards import Layout, ShardWriter, count_splits
 from mmil_cli.data.sources.find import find_records
 from mmil_cli.data.sources.options import SourceOptions
-from mmil_cli.data.splits import assign_splits
+from mmil_cli.data.splits import assign_splits, check_split_names
 from mmil_cli.errors import DataError, MmilError, UsageError
 from mmil_cli.stages.conversion import Conversion, Listed, Outcome
 from mmil_cli.stages.workers import Inline, Processes, Workers, in_order
@@ -157,6 +157,7 @@ def list_records(
     if label_reports:
         manifest = labelled_by_reports(manifest)
     check_manifest(manifest)
+    check_split_names(manifest.records)
     if exclusions:
         manifest = exclude(manifest, exclusions)
     if only:
