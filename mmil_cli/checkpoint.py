@@ -36,6 +36,7 @@ class Card:
         versions: of mmil and of what it rests on.
         commit: of the checkout that made it, if it was one.
         parent: dataset hash and step of the checkpoint it started from, if any.
+        ended_at: steps of its whole run; None while that goes on.
     """
 
     stage: str
@@ -49,6 +50,7 @@ class Card:
     versions: dict[str, str]
     commit: str | None = None
     parent: str | None = None
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,13 @@ def save_checkpoint(
             (partial / TOKENIZER / path.name).write_bytes(path.read_bytes())
 
     replace_folder(folder, fill)
+
+
+def mark_ended(folder: Path, *, step: int) -> None:
+    """Writes into a checkpoint's card that its run has ended, after so many steps."""
+    write_json(
+        folder / CARD, dataclasses.asdict(dataclasses.replace(_read_card(folder / CARD), ended_at=step))
+    )
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -33,6 +33,26 @@ class CheckpointError(MmilError):
     """A checkpoint folder is incomplete or does not fit the model it is loaded into."""
 
 
+class Interrupted(MmilError):
+    """The user or the system has ended the command; what it had done by then is saved."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class NotFinite(MmilError):
+    """A step of training came to numbers that are not finite; the model is as it was before the step.
+
+    Attributes:
+        step: the step, from 1.
+    """
+
+    def __init__(self, message: str, *, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class AlreadyTold(MmilError):
     """What ended this process of a job is told by another one; nothing is to be said again."""
 

@@ -33,6 +33,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Removes a file, and what a process that was killed while writing it may have left beside it."""
+    path.unlink(missing_ok=True)
+    path.with_name(f".{path.name}.partial").unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, UTF-8."""
     write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -6,8 +6,10 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mmil_cli.core.bags import SentenceBag
+from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, join_images
+from mmil_cli.core.caching import encode_in_lots
 from mmil_cli.core.distributed import AcrossProcesses, gather_reports, gather_rows, merge_sentences, pair_job
 from mmil_cli.core.losses.pairing import Pairing, SameGroup, pair_batch
 from mmil_cli.core.model import DualEncoder
@@ -37,6 +39,8 @@ class ContrastiveObjective:
         same_group: what to make of same-study and same-text pairs.
         part: the rows of each batch that this process has.
         autocast: makes the context the encoders run in.
+        num_lots: how many parts of this process's films and sentences are encoded one at a time, and once
+            more in the backward pass, for batches beyond memory; 1 for all at once.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class ContrastiveObjective:
         same_group: SameGroup,
         part: Part,
         autocast: Callable[[], AbstractContextManager[object]],
+        num_lots: int = 1,
     ) -> None:
         self.model = model
         self.augment = augment
@@ -57,6 +62,7 @@ class ContrastiveObjective:
         self.same_group = same_group
         self.part = part
         self.autocast = autocast
+        self.num_lots = num_lots
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Losses:
         """The loss of a batch and its parts by term, with every scale."""
@@ -64,15 +70,38 @@ class ContrastiveObjective:
         films, cover = self.augment(batch.films, batch.cover, generator, part=self.part)
         held, index = held_sentences(self._choose(batch.sentence_index))
         with self.autocast():
-            images = self.model.encode_images(normalise(films, mean=self.mean, std=self.std), cover)
-            sentences = self.model.encode_sentences(batch.tokens[held], batch.token_mask[held])
+            regions = self._regions(films, cover)
+            sentences = self.model.encode_sentences(
+                batch.tokens[held], batch.token_mask[held], num_lots=self.num_lots
+            )
         reports, pairing = self._meet(SentenceBag(sentences=sentences, index=index), held, batch)
-        loss = score.loss(images.regions, reports, pairing)
+        loss = score.loss(regions, reports, pairing)
         return Losses(
             total=loss.total,
             parts=loss.parts,
-            readings=functools.partial(score.readings, images.regions.detach(), reports.sentences.detach()),
+            readings=functools.partial(self._readings, regions.detach(), reports.sentences.detach(), pairing),
         )
+
+    @torch.no_grad()
+    def _readings(self, regions: RegionBag, sentences: Sentences, pairing: Pairing) -> dict[str, Tensor]:
+        """What the log wants beside the loss; only the first process reads, so nothing may be exchanged."""
+        score = self.model.score
+        known = regions.mask.unsqueeze(2)
+        found = {
+            **score.readings(regions, sentences),
+            "image_spread": spread((regions.features * known).sum(dim=1)),
+            "text_spread": spread(sentences.features),
+        }
+        return found | ({"chance_loss": score.chance_loss(pairing)} if self.part.is_whole else {})
+
+    def _regions(self, films: Tensor, cover: Tensor) -> RegionBag:
+        def encode(films: Tensor, cover: Tensor) -> RegionBag:
+            return self.model.encode_images(normalise(films, mean=self.mean, std=self.std), cover).regions
+
+        if self.num_lots == 1:
+            return encode(films, cover)
+        encoder = self.model.image_encoder
+        return join_images(encode_in_lots(encode, films, cover, num_lots=self.num_lots, module=encoder))
 
     def _choose(self, index: Tensor) -> Tensor:
         """The sentences that this step looks at; lots are drawn for the reports of the whole batch."""
@@ -92,3 +121,8 @@ class ContrastiveObjective:
             return own, pair_batch(batch.study, batch.text, same_group=self.same_group)
         reports = merge_sentences(gather_reports(own), gather_rows(batch.sentence[held]))
         return reports, pair_job(batch.study, batch.text, same_group=self.same_group)
+
+
+def spread(vectors: Tensor) -> Tensor:
+    """1 - |mean of the unit vectors|^2 of [n, D]: 0 if all point one way, 1 if they cancel out."""
+    return 1 - F.normalize(vectors, dim=1).mean(dim=0).square().sum()

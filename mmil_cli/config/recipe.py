@@ -20,6 +20,10 @@ class DataSection(Section):
     batch_size: Annotated[int, Field(ge=2)] = Field(
         64, description="films a step, of all processes together; the others are negatives"
     )
+    chunk: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="films that an encoder holds at once in each process, for large batches; 0 for all",
+    )
     max_sentences: Positive = Field(
         12, description="sentences a report; longer reports are sampled anew each epoch"
     )
@@ -99,13 +103,23 @@ class ScoreSection(Section):
 
 
 class AugmentSection(Section):
-    """Random changes of the films while training; films are never flipped, for sides matter."""
+    """Random changes of the films while training; sides matter, so a flip turns the words too."""
 
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(8.0, description="rotation, degrees either way")
     shift: Share = Field(0.05, description="shift, share of the side either way")
     scale: Share = Field(0.1, description="zoom, share either way")
+    crop: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        0.0, description="most of the side that is cut away, share; the rest lies anywhere in the film"
+    )
+    flip: Share = Field(
+        0.0, description="share of studies turned left for right, the words left and right with them"
+    )
     brightness: Share = Field(0.15, description="added to pixels in [0, 1], either way")
     contrast: Share = Field(0.2, description="contrast factor, share either way")
+    blur: Annotated[float, Field(ge=0, le=0.1)] = Field(
+        0.0, description="largest standard deviation of a Gaussian blur, share of the side"
+    )
+    noise: Share = Field(0.0, description="largest standard deviation of normal noise, on pixels in [0, 1]")
     erase: Share = Field(0.0, description="side of a square greyed out in half of the films, share")
 
 
@@ -139,9 +153,29 @@ class RunSection(Section):
         "auto", description="of the encoders; auto is bf16 where the processor has it"
     )
     log_every: Positive = Field(10, description="steps between lines of the log")
+    log_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="where the numbers of the log go too: tensorboard, wandb; both are extras"
+    )
     save_every: Positive = Field(200, description="steps between saved states to resume from")
+    save_minutes: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="minutes between saved states too; 0 for steps alone"
+    )
     validate_every: Positive = Field(5, description="epochs between validations; the last one always")
     validate_films: Positive = Field(1000, description="films of the validate split to use at most")
+    keep: Literal["last", "best"] = Field(
+        "last", description="which checkpoint stays: of the last validation, or of the best by run.metric"
+    )
+    metric: Literal[
+        "loss",
+        "image_to_text_r@1",
+        "image_to_text_r@5",
+        "text_to_image_r@1",
+        "text_to_image_r@5",
+        "zero_shot_auroc",
+    ] = Field("loss", description="of the validations, for run.keep and run.patience")
+    patience: Annotated[int, Field(ge=0)] = Field(
+        0, description="validations without a better one after which the run ends; 0 for never"
+    )
 
 
 class Recipe(Section):

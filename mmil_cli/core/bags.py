@@ -122,6 +122,15 @@ def one_sentence_reports(sentences: Sentences) -> SentenceBag:
     return SentenceBag(sentences=sentences, index=places.unsqueeze(1))
 
 
+def join_images(parts: "list[RegionBag]") -> RegionBag:
+    """Images of several parts, with grids alike, as one."""
+    return replace(
+        parts[0],
+        features=torch.cat([part.features for part in parts]),
+        mask=torch.cat([part.mask for part in parts]),
+    )
+
+
 def join_sentences(parts: "list[Sentences]") -> Sentences:
     """Sentences of several parts as one; words are padded to the longest."""
     words = [part.words for part in parts if part.words is not None]

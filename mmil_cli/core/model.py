@@ -1,13 +1,17 @@
 """The dual encoder: films to bags of regions, sentences to vectors, and the score between them."""
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mmil_cli.core.bags import RegionBag, Sentences, Words
+from mmil_cli.core.bags import RegionBag, Sentences, Words, join_sentences
+from mmil_cli.core.caching import encode_in_lots
 from mmil_cli.core.encoders.text import TextPool, pool_tokens, word_mask
+from mmil_cli.core.lengths import CALL_ON_CPU, CALL_ON_GPU, length_groups, sentence_lengths
 from mmil_cli.core.scores import Score
 
 
@@ -84,9 +88,42 @@ class DualEncoder(nn.Module):
         )
 
     def encode_sentences(
+        self,
+        tokens: Int[Tensor, "sentence token"],
+        mask: Bool[Tensor, "sentence token"],
+        *,
+        num_lots: int = 1,
+    ) -> Sentences:
+        """Features of sentences, and of their words if the score reads them.
+
+        Sentences of like length are encoded together, cut at the longest of them, so that the encoder reads
+        little padding; it changes no feature.
+
+        Args:
+            tokens: ids, padded at the end.
+            mask: True for real tokens.
+            num_lots: how many parts of the sentences are encoded one at a time, and once more in the backward
+                pass (`encode_in_lots`); 1 for all of them at once.
+        """
+        if not len(tokens):
+            return self._encode(tokens, mask)
+        lengths, parts = sentence_lengths(mask), []
+        groups = length_groups(lengths, cost_of_call=CALL_ON_GPU if tokens.is_cuda else CALL_ON_CPU)
+        most = sum(len(group) * lengths[group].max() for group in groups) / num_lots  # tokens of a lot
+        for group in groups:
+            rows, longest = torch.from_numpy(group).to(tokens.device), int(lengths[group].max())
+            inputs = (tokens[rows, :longest], mask[rows, :longest])
+            if num_lots == 1:
+                parts.append(self._encode(*inputs))
+            else:
+                lots = math.ceil(len(group) * longest / most)
+                parts += encode_in_lots(self._encode, *inputs, num_lots=lots)
+        back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(tokens.device)
+        return join_sentences(parts)[back]
+
+    def _encode(
         self, tokens: Int[Tensor, "sentence token"], mask: Bool[Tensor, "sentence token"]
     ) -> Sentences:
-        """Features of sentences, and of their words if the score reads them."""
         states = self.text_encoder(tokens, mask)  # [U, T, C']
         words = None
         if self.word_projection is not None:

@@ -1,5 +1,6 @@
 """Projection of encoder features onto the unit sphere of the joint embedding."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,5 +24,6 @@ class Projection(nn.Module):
         )
 
     def forward(self, features: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch dim"]:
-        """Unit vectors in float32, whatever precision the encoder ran in."""
-        return F.normalize(self.layers(features).float(), dim=-1)
+        """Unit vectors, in float32 also where the encoder ran in less."""
+        projected = self.layers(features)
+        return F.normalize(projected.to(torch.promote_types(projected.dtype, torch.float32)), dim=-1)

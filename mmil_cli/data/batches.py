@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmil_cli.data.dataset import Row, StudyDataset
 from mmil_cli.data.fit import Fit, fit_film
+from mmil_cli.data.sides import is_turned, turned_film, turned_row
 from mmil_cli.data.tokenizer import SentenceTokenizer
 
 TextUnit = Literal["sentence", "report"]
@@ -153,11 +154,20 @@ class Sample:
 class PairReader(torch.utils.data.Dataset[Sample]):
     """Reads (step, row) pairs; of too many sentences, some are drawn by seed, step and row.
 
-    With the unit `report` the sentences of a sample are one text.
+    With the unit `report` the sentences of a sample are one text. A share `flip` of the studies of a step is
+    turned left for right, in film and words.
     """
 
     def __init__(
-        self, dataset: StudyDataset, *, size: int, fit: Fit, max_sentences: int, unit: TextUnit, seed: int
+        self,
+        dataset: StudyDataset,
+        *,
+        size: int,
+        fit: Fit,
+        max_sentences: int,
+        unit: TextUnit,
+        seed: int,
+        flip: float = 0.0,
     ) -> None:
         self.dataset = dataset
         self.size = size
@@ -165,11 +175,14 @@ class PairReader(torch.utils.data.Dataset[Sample]):
         self.max_sentences = max_sentences
         self.unit: TextUnit = unit
         self.seed = seed
+        self.flip = flip
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         step, index = key
         row = self.dataset.row(index)
         fitted = fit_film(self.dataset.pixels(index), size=self.size, fit=self.fit)
+        if is_turned(self.flip, seed=self.seed, step=step, study=row.study_id):
+            row, fitted = turned_row(row), turned_film(fitted)
         sentences = row.sentences
         if len(sentences) > self.max_sentences:
             chosen = np.random.default_rng([self.seed, step, index]).permutation(len(sentences))

@@ -27,9 +27,11 @@ class Row:
 
     Attributes:
         view: "PA", "AP", "LATERAL", ...; "" where unknown.
+        orientation: where the header says that rows and columns lead, such as "L\\F"; "" where unknown.
         text_key: equal for reports that say the same words.
         to_source: coordinates of the stored film to those of the original one.
         spacing_mm: of the original film, where known.
+        study_day: days since the patient's first study; None where it is not known or was not asked for.
     """
 
     image_id: str
@@ -46,6 +48,8 @@ class Row:
     source_height: int
     source_width: int
     spacing_mm: tuple[float, float] | None
+    orientation: str = ""
+    study_day: int | None = None
 
 
 class StudyDataset:
@@ -127,6 +131,11 @@ class StudyDataset:
             spacing_mm=tuple(spacing) if spacing else None,
             **values,
         )
+
+    def sentences(self, rows: NDArray[np.int64]) -> list[str]:
+        """The distinct sentences of some rows, sorted; quick for all rows of a large dataset."""
+        lists = self._table.column("sentences").take(pa.array(rows))
+        return sorted(pc.unique(pc.list_flatten(lists)).to_pylist())
 
     def indices(self, split: str | None) -> NDArray[np.int64]:
         """The rows of a split in order; of all splits for None.

@@ -19,6 +19,7 @@ from mmil_cli.data.info import REJECTED_FILE, STATES_FILE, DatasetInfo, ShardInf
 from mmil_cli.data.manifest import STATE_BYTES, Record, fingerprint, relative_path
 from mmil_cli.data.pixels import Encoding
 from mmil_cli.data.progress import Part, Plan, Workshop, shard_name, write_whole
+from mmil_cli.data.pseudonyms import without_names
 from mmil_cli.data.schema import arrow_row, arrow_schema, row_digest
 from mmil_cli.errors import DataError
 
@@ -38,14 +39,17 @@ class Layout:
 
     Attributes:
         shard_rows: rows of a full shard.
-        root: the folder that paths in `rejected.csv` are relative to.
+        root: the folder that paths in `rejected.csv` are relative to; None where ids are pseudonyms, and
+            neither paths nor names of files are told.
+        study_days: rows carry the day of their study.
     """
 
     label_names: tuple[str, ...]
     encoding: Encoding
     side: int
-    root: Path
+    root: Path | None
     shard_rows: int = 1024
+    study_days: bool = False
 
 
 @dataclass
@@ -70,7 +74,7 @@ class ShardWriter:
     def __init__(self, workshop: Workshop, layout: Layout) -> None:
         self._workshop = workshop
         self._layout = layout
-        self._schema = arrow_schema(layout.label_names, layout.encoding)
+        self._schema = arrow_schema(layout.label_names, layout.encoding, study_days=layout.study_days)
         self._shards: list[ShardInfo] = []
         self._content = hashlib.sha256()
         self._states, self._kept = bytearray(), bytearray()
@@ -102,7 +106,8 @@ class ShardWriter:
             self._open.rejected.append(self._line(outcome))
             self._note(state, kept=False)
         else:
-            self.add_row(arrow_row(outcome, self._layout.label_names), state=state)
+            row = arrow_row(outcome, self._layout.label_names, study_days=self._layout.study_days)
+            self.add_row(row, state=state)
 
     def add_row(self, row: dict[str, Any], *, state: bytes) -> None:
         """Write the next row as it stands in a dataset already."""
@@ -198,6 +203,14 @@ class ShardWriter:
 
     def _line(self, rejection: Rejection) -> tuple[str, ...]:
         record = rejection.record
+        if self._layout.root is None:
+            return (
+                record.image_id,
+                record.study_id,
+                "",
+                rejection.reason,
+                without_names(rejection.detail, record),
+            )
         path = record.image and relative_path(record.image, self._layout.root)
         return record.image_id, record.study_id, path or "", rejection.reason, rejection.detail
 

@@ -22,9 +22,8 @@ def learn_wordpiece(sentences: Iterable[str], *, vocabulary_size: int) -> Tokeni
     """
     lines = sorted(sentences)
     learner = _bert_pipeline(Tokenizer(models.WordPiece(unk_token="[UNK]")))
-    letters = sorted(
-        {letter for line in lines for letter in learner.normalizer.normalize_str(line) if letter.strip()}
-    )
+    letters = sorted(set(learner.normalizer.normalize_str("".join(sorted(set().union(*lines))))))
+    letters = [letter for letter in letters if letter.strip()]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocabulary_size,
         special_tokens=[*SPECIAL, *(f"##{letter}" for letter in letters)],

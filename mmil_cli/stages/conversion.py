@@ -48,6 +48,7 @@ class Conversion:
     side: int
     encoding: Encoding
     label_reports: bool
+    keep_burned_in: bool = False
 
     def __call__(self, item: tuple[Record, bytes]) -> Outcome:
         """Convert a record, again if its files were written to meanwhile."""
@@ -55,7 +56,11 @@ class Conversion:
         before = self._state(record)
         for _ in range(_READINGS):
             outcome = convert(
-                record, side=self.side, encoding=self.encoding, label_reports=self.label_reports
+                record,
+                side=self.side,
+                encoding=self.encoding,
+                label_reports=self.label_reports,
+                keep_burned_in=self.keep_burned_in,
             )
             after = self._state(record)
             if after == before:

@@ -76,7 +76,15 @@ class _Timed:
         return _Sampled(outcome, 0.0)
 
 
-def run(manifest: Manifest, out: Path, *, side: int, encoding: Encoding, label_reports: bool) -> DryRun:
+def run(
+    manifest: Manifest,
+    out: Path,
+    *,
+    side: int,
+    encoding: Encoding,
+    label_reports: bool = False,
+    keep_burned_in: bool = False,
+) -> DryRun:
     """Look at every record and read a few films, evenly spaced; nothing is written.
 
     Args:
@@ -85,9 +93,12 @@ def run(manifest: Manifest, out: Path, *, side: int, encoding: Encoding, label_r
         side: as of `preprocess.run`.
         encoding: likewise.
         label_reports: likewise.
+        keep_burned_in: likewise.
     """
     faults, splits, films = _looked_at(manifest)
-    work = _Timed(Conversion(manifest.root, manifest.label_names, side, encoding, label_reports))
+    work = _Timed(
+        Conversion(manifest.root, manifest.label_names, side, encoding, label_reports, keep_burned_in)
+    )
     chosen = _evenly(manifest, films)
     with Processes(1) as pool:
         sample = list(in_order(pool, work, chosen, ready=lambda _: None, crashed=work.crashed))

@@ -4,25 +4,18 @@ import shutil
 from pathlib import Path
 
 from mmil_cli.checkpoint import open_checkpoint
+from mmil_cli.config.compare import deciding, differences
 from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.info import INFO_FILE
 from mmil_cli.errors import UsageError
-from mmil_cli.files import recover_folder
+from mmil_cli.files import recover_folder, remove
 from mmil_cli.stages.pretrain_data import plan_batches
-from mmil_cli.stages.pretrain_run import (
-    CHECKPOINT,
-    LOG,
-    RECIPE,
-    STATE,
-    TOKENIZER,
-    PretrainResult,
-    Progress,
-    Run,
-    Watchers,
-)
+from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, NOT_FINITE, RECIPE, STATE, TOKENIZER
+from mmil_cli.stages.pretrain_run import PretrainResult, Progress, Run, Watchers
 from mmil_cli.training.processes import processes_of_job
+from mmil_cli.training.sinks import TENSORBOARD
 from mmil_cli.training.state import RunIdentity
 
 __all__ = ["PretrainResult", "Progress", "Watchers", "run"]
@@ -56,12 +49,10 @@ def run(
     """
     with processes_of_job(device) as processes:
         dataset = StudyDataset.open(data)
-        identity = RunIdentity(recipe=dump(recipe), dataset_hash=dataset.info.content_hash)
+        identity = RunIdentity(recipe=deciding(dump(recipe)), dataset_hash=dataset.info.content_hash)
         _refuse_dataset_folder(out)
         schedule = plan_batches(dataset, recipe)
-        finished = processes.from_first(
-            lambda: None if overwrite else _finished(out, identity, schedule.num_steps)
-        )
+        finished = processes.from_first(lambda: None if overwrite else _finished(out, identity))
         if finished:
             return finished
         prepared = Run(
@@ -85,23 +76,25 @@ def _refuse_dataset_folder(out: Path) -> None:
         raise UsageError(f"{out} is a dataset folder; give the run a folder of its own with --out")
 
 
-def _finished(out: Path, identity: RunIdentity, num_steps: int) -> PretrainResult | None:
+def _finished(out: Path, identity: RunIdentity) -> PretrainResult | None:
     """The result of a run that is already complete, or None; a run of something else is refused."""
     recover_folder(out / CHECKPOINT)
     if not (out / CHECKPOINT / "card.json").is_file():
         return None
     found = open_checkpoint(out)
-    if found.recipe != identity.recipe or found.card.dataset_hash != identity.dataset_hash:
-        what = "recipe" if found.recipe != identity.recipe else "dataset"
+    there = deciding(found.recipe)
+    if there != identity.recipe or found.card.dataset_hash != identity.dataset_hash:
+        how = differences(there, identity.recipe)
+        what = f"recipe ({how})" if there != identity.recipe else "dataset"
         raise UsageError(
             f"{out} holds a run of another {what}; give another --out, or --overwrite to replace it"
         )
-    if found.card.step < num_steps:  # the checkpoint of a validation on the way
+    if found.card.ended_at is None:  # the checkpoint of a validation on the way
         return None
     return PretrainResult(
         checkpoint=found.folder,
-        num_steps=num_steps,
-        resumed_at=num_steps,
+        num_steps=found.card.ended_at,
+        resumed_at=found.card.ended_at,
         metrics=found.card.metrics,
         weights=None,
     )
@@ -109,7 +102,7 @@ def _finished(out: Path, identity: RunIdentity, num_steps: int) -> PretrainResul
 
 def _clear(out: Path) -> None:
     """Removes a run's own files and nothing else."""
-    for name in (CHECKPOINT, TOKENIZER):
+    for name in (CHECKPOINT, TOKENIZER, TENSORBOARD):
         shutil.rmtree(out / name, ignore_errors=True)
-    for name in (LOG, STATE, RECIPE):
-        (out / name).unlink(missing_ok=True)
+    for name in (LOG, STATE, RECIPE, NOT_FINITE):
+        remove(out / name)

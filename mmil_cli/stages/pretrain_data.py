@@ -35,6 +35,18 @@ def plan_batches(dataset: StudyDataset, recipe: Recipe) -> Schedule:
     return Schedule(rows=rows, batch_size=size, epochs=recipe.optim.epochs, seed=recipe.run.seed)
 
 
+def lots_of(batch_size: int, *, processes: int, chunk: int) -> int:
+    """How many lots the encoders take a batch in: the same number in all processes, each of a film at least.
+
+    Args:
+        batch_size: films of all processes.
+        processes: that share them, to within one film.
+        chunk: films of a lot; 0 for no limit.
+    """
+    most, least = -(-batch_size // processes), batch_size // processes
+    return min(-(-most // chunk), least) if chunk else 1
+
+
 def validation_rows(dataset: StudyDataset, recipe: Recipe) -> np.ndarray:
     """Rows of the validate split, an even sample if there are many; none where the split is missing."""
     if "validate" not in dataset.splits:
@@ -68,7 +80,7 @@ def make_tokenizer(dataset: StudyDataset, rows: np.ndarray, text: TextSection) -
     Raises:
         UsageError: it would know too few of the words.
     """
-    sentences = sorted({sentence for row in rows for sentence in dataset.row(int(row)).sentences})
+    sentences = dataset.sentences(rows)
     tokenizer = build_tokenizer(text, sentences)
     _refuse_unknown_words(tokenizer, sentences[:: max(1, len(sentences) // SENTENCES_CHECKED)])
     return tokenizer

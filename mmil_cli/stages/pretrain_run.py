@@ -1,83 +1,48 @@
 """One pretrain run: its objects, made once, and what happens between its steps."""
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
 from mmil_cli.build import build_model, image_contract
-from mmil_cli.checkpoint import Card, save_checkpoint
+from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
 from mmil_cli.core.batch_norm import across_processes
+from mmil_cli.core.caching import take_batch_statistics
 from mmil_cli.core.losses.pairing import SameGroup
 from mmil_cli.data.batches import Batch, Collate, PairReader, Schedule
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.tokenizer import SentenceTokenizer
 from mmil_cli.data.transforms import Augment
+from mmil_cli.errors import MmilError, NotFinite
 from mmil_cli.files import write_text
 from mmil_cli.inference import Embedder
 from mmil_cli.objective import ContrastiveObjective
-from mmil_cli.runtime import autocast, commit, versions
-from mmil_cli.stages.pretrain_data import keep_tokenizer, kept_tokenizer, make_tokenizer, validation_rows
-from mmil_cli.stages.validation import validate
-from mmil_cli.training.log import Entry, RunLog
+from mmil_cli.runtime import autocast
+from mmil_cli.stages.pretrain_data import (
+    keep_tokenizer,
+    kept_tokenizer,
+    lots_of,
+    make_tokenizer,
+    validation_rows,
+)
+from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, RECIPE, STATE, TOKENIZER, Keeper, PretrainResult
+from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers
+from mmil_cli.stages.validation import refuse_metric, validate
+from mmil_cli.training.contest import Contest
+from mmil_cli.training.log import RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
 from mmil_cli.training.optim import Optimiser, make_optimiser, matrices_of
 from mmil_cli.training.processes import Processes, outlive_the_group
-from mmil_cli.training.state import RunIdentity, load_state, save_state
-from mmil_cli.weights import LoadedWeights, load_image_weights
+from mmil_cli.training.sinks import open_sinks, refuse_missing
+from mmil_cli.training.state import RunIdentity, load_state
+from mmil_cli.training.stopping import StopNow, StopSignals
+from mmil_cli.weights import load_image_weights
 
-CHECKPOINT, LOG, STATE, RECIPE, TOKENIZER = "checkpoint", "log.jsonl", "state.pt", "recipe.yaml", "tokenizer"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainResult:
-    """What a run came to.
-
-    Attributes:
-        checkpoint: the checkpoint folder.
-        num_steps: steps of the whole run.
-        resumed_at: steps that an earlier, interrupted call had done; equal to num_steps when all was done.
-        metrics: of the last validation.
-        weights: what the image encoder started from, if anything.
-    """
-
-    checkpoint: Path
-    num_steps: int
-    resumed_at: int
-    metrics: dict[str, float]
-    weights: LoadedWeights | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """One step of the run, for whoever watches.
-
-    Attributes:
-        step: steps done.
-        num_steps: of the run.
-        loss: of the step.
-        films_per_second: of the step.
-        waiting: share of the step spent waiting for data.
-    """
-
-    step: int
-    num_steps: int
-    loss: float
-    films_per_second: float
-    waiting: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watchers:
-    """Callbacks of a run; by default nobody watches."""
-
-    on_step: Callable[[Progress], None] = lambda _: None
-    on_validation: Callable[[Entry], None] = lambda _: None
-    on_note: Callable[[str], None] = lambda _: None
+__all__ = ["PretrainResult", "Progress", "Run", "Watchers"]
 
 
 class Run:
@@ -99,7 +64,10 @@ class Run:
         self.schedule, self.identity, self.processes = schedule, identity, processes
         self.watchers = watchers if processes.is_first else Watchers()
         self.device, self.part = processes.device, processes.part(schedule.batch_size)
+        self.num_lots = lots_of(schedule.batch_size, processes=processes.size, chunk=recipe.data.chunk)
         self.validation_rows = validation_rows(dataset, recipe)
+        refuse_metric(recipe.run, dataset, self.validation_rows)
+        refuse_missing(recipe.run.log_to if processes.is_first else ())
         # A tokenizer without a saved state may be of another recipe or dataset: what is resumed has both.
         self.resumes = (out / STATE).exists() and not anew
         self.tokenizer = processes.from_first(self._tokenizer)
@@ -115,133 +83,158 @@ class Run:
         self.optimiser = self._optimiser()
         contract = image_contract(recipe.image, stored_side=dataset.info.side)
         self.embedder = Embedder(self.model, self.tokenizer, contract, self.device, unit=recipe.text.unit)
-        self.metrics: dict[str, float] = {}
+        self.contest = Contest(metric=recipe.run.metric, patience=recipe.run.patience)
+        self.signals = StopSignals(hears_second=processes.size == 1)
 
     def go(self) -> PretrainResult:
         """Runs from the last saved step to the end."""
-        first = load_state(
+        resumed = load_state(
             self.out / STATE,
             model=self.model,
             optimiser=self.optimiser,
             identity=self.identity,
             from_first=self.processes.from_first,
         )
+        self.step, self.contest.best, self.contest.since = resumed.step, resumed.best, resumed.since
         self.processes.share_weights(self.model)
         if self.processes.is_first:
-            self._begin_files(first)
-        if first:
-            self.watchers.on_note(f"going on after step {first} of {self.schedule.num_steps}")
-        elif self.weights:
-            self.watchers.on_note(
-                f"image encoder: {self.weights.num_loaded} tensors from {self.weights.source}, "
-                f"{len(self.weights.unused)} of its later layers unused"
-            )
+            self._begin_files()
+        self._say_how_it_begins()
+        try:
+            with self.signals:
+                if resumed.is_validated or not self._validate_if_due():
+                    self._train()
+        except NotFinite as error:
+            raise self._told(error) from error
+        finally:
+            if self.processes.is_first:
+                self.journal.log.close()
+        return PretrainResult(
+            checkpoint=self.out / CHECKPOINT,
+            num_steps=self.step,
+            resumed_at=resumed.step,
+            metrics=self.processes.from_first(lambda: self.keeper.end(self.step)),
+            weights=self.weights,
+        )
+
+    def _train(self) -> None:
         run_steps(
-            self._loader(first),
+            self._loader(self.step),
             model=self.model,
             optimiser=self.optimiser,
             objective=self._objective(),
             plan=self._plan(),
-            first_step=first,
+            first_step=self.step,
             device=self.device,
             after_step=self._after_step,
             sum_gradients=self.processes.sum_gradients,
         )
-        if self.processes.is_first:
-            (self.out / STATE).unlink(missing_ok=True)
-        return PretrainResult(
-            checkpoint=self.out / CHECKPOINT,
-            num_steps=self.schedule.num_steps,
-            resumed_at=first,
-            metrics=self.metrics,
-            weights=self.weights,
-        )
+
+    def _say_how_it_begins(self) -> None:
+        note = self.watchers.on_note
+        if self.step:
+            note(f"going on after step {self.step} of {self.schedule.num_steps}")
+        elif self.weights:
+            note(
+                f"image encoder: {self.weights.num_loaded} tensors from {self.weights.source}, "
+                f"{len(self.weights.unused)} of its later layers unused"
+            )
+        if self.num_lots > 1 and take_batch_statistics(self.model.image_encoder):
+            note(
+                f"data.chunk: films are encoded in {self.num_lots} lots, and batch norm takes its statistics "
+                "over each of them; all else is as in one batch"
+            )
 
     def _tokenizer(self) -> SentenceTokenizer:
         if self.resumes:
             return kept_tokenizer(self.out / TOKENIZER, self.recipe.text)
         return make_tokenizer(self.dataset, self.schedule.rows, self.recipe.text)
 
-    def _begin_files(self, first: int) -> None:
+    def _begin_files(self) -> None:
         if not self.resumes:
             keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe.text)
-        write_text(self.out / RECIPE, self.identity.recipe)
-        self.log = RunLog(self.out / LOG, first_step=first)
-
-    def _after_step(self, report: StepReport) -> None:
-        """The first process logs, validates and saves; the others wait where that takes long."""
-        step, run, total = report.step, self.recipe.run, self.schedule.num_steps
-        epoch, place = divmod(step, self.schedule.steps_per_epoch)
-        validates = step == total or (place == 0 and epoch % run.validate_every == 0)
-        saves = step % run.save_every == 0 and step < total
-        if self.processes.is_first:
-            self._tell(report)
-            if validates:
-                self._validate(step)
-                self._save_checkpoint(step)
-            if saves:
-                self._save_state(step)
-        if validates or saves:
-            self.processes.meet()
-
-    def _tell(self, report: StepReport) -> None:
-        step, total = report.step, self.schedule.num_steps
-        speed = self.schedule.batch_size / report.seconds
-        progress = Progress(
-            step=step, num_steps=total, loss=report.loss, films_per_second=speed, waiting=report.waiting
-        )
-        self.watchers.on_step(progress)
-        if step % self.recipe.run.log_every == 0 or step == total:
-            self._log_step(report, epoch=step / self.schedule.steps_per_epoch, films_per_second=speed)
-
-    def _log_step(self, report: StepReport, *, epoch: float, films_per_second: float) -> None:
-        self.log.write(
-            "train",
-            report.step,
-            epoch=round(epoch, 3),
-            loss=report.loss,
-            **report.parts,
-            **report.readings(),
-            learning_rate=report.learning_rate,
-            grad_norm=report.grad_norm,
-            films_per_second=round(films_per_second, 1),
-            waiting=round(report.waiting, 3),
-        )
-
-    def _validate(self, step: int) -> None:
-        if not len(self.validation_rows):
-            return
-        self.metrics = validate(
-            self.embedder, self.dataset, self.validation_rows, batch_size=self.schedule.batch_size
-        )
-        self.watchers.on_validation(self.log.write("validate", step, **self.metrics))
-
-    def _save_state(self, step: int) -> None:
-        save_state(
-            self.out / STATE, model=self.model, optimiser=self.optimiser, step=step, identity=self.identity
-        )
-
-    def _save_checkpoint(self, step: int) -> None:
-        info = self.dataset.info
-        card = Card(
-            stage="pretrain",
-            step=step,
-            seed=self.recipe.run.seed,
-            metrics=self.metrics,
-            dataset_hash=info.content_hash,
-            dataset_options=dict(info.options),
-            label_names=info.label_names,
-            image={**vars(self.embedder.contract)},
-            versions=versions(),
-            commit=commit(),
-        )
-        save_checkpoint(
-            self.out / CHECKPOINT,
-            weights=self.model.state_dict(),
+        write_text(self.out / RECIPE, dump(self.recipe))
+        run, plan = self.recipe.run, self._plan()
+        sinks = open_sinks(
+            run.log_to,
+            self.out,
+            first_step=self.step,
             recipe=self.identity.recipe,
-            card=card,
-            tokenizer=self.out / TOKENIZER,
+            dataset_hash=self.identity.dataset_hash,
         )
+        self.journal = Journal(
+            RunLog(self.out / LOG, first_step=self.step, sinks=sinks),
+            model=self.model,
+            plan=plan,
+            schedule=self.schedule,
+            watchers=self.watchers,
+            log_every=run.log_every,
+            device=self.device,
+        )
+        self.keeper = Keeper(
+            self.out,
+            dataset=self.dataset,
+            recipe=self.recipe,
+            identity=self.identity,
+            model=self.model,
+            optimiser=self.optimiser,
+            contract=self.embedder.contract,
+            contest=self.contest,
+            reached=self.step,
+        )
+
+    def _told(self, error: NotFinite) -> MmilError:
+        return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
+
+    def _after_step(self, report: StepReport) -> bool:
+        """The first process logs, validates and saves; whether the run is over, which all learn."""
+        self.step, is_first = report.step, self.processes.is_first
+        if is_first:
+            self.journal.step(report)
+        saves = is_first and self.keeper.state_is_due(self.step)
+        stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
+        if stops:
+            if is_first:
+                self.keeper.save_state(self.step, is_validated=not self._validation_is_due())
+            self.processes.meet()
+            raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps)
+        if self._validate_if_due() or self.step == self.schedule.num_steps:
+            return True
+        if saves:
+            if is_first:
+                self.keeper.save_state(self.step, is_validated=True)
+            self.processes.meet()
+        return False
+
+    def _validation_is_due(self) -> bool:
+        epoch, place = divmod(self.step, self.schedule.steps_per_epoch)
+        is_last = self.step == self.schedule.num_steps
+        return is_last or (place == 0 and epoch % self.recipe.run.validate_every == 0)
+
+    def _validate_if_due(self) -> bool:
+        """Validates and keeps the checkpoint where it is time; whether the patience of the run is used up."""
+        return self._validation_is_due() and self.processes.from_first(self._validate)
+
+    def _validate(self) -> bool:
+        """In the first process: metrics, checkpoint, and whether the patience is used up."""
+        try:
+            with self.signals.at_once():
+                metrics = validate(
+                    self.embedder, self.dataset, self.validation_rows, batch_size=self.schedule.batch_size
+                )
+        except StopNow:
+            self.keeper.save_state(self.step, is_validated=False)
+            raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps) from None
+        if metrics:
+            self.journal.validation(self.step, metrics)
+        if self.contest.enter(metrics) or self.recipe.run.keep == "last":
+            self.keeper.save_checkpoint(self.step, metrics)
+        if self.contest.is_over:
+            self.watchers.on_note(
+                f"step {self.step}: no better {self.contest.metric} in {self.contest.since} validations "
+                "(run.patience); the run ends"
+            )
+        return self.contest.is_over
 
     def _loader(self, first: int) -> Iterable[Batch]:
         data, run = self.recipe.data, self.recipe.run
@@ -252,13 +245,14 @@ class Run:
             max_sentences=data.max_sentences,
             unit=self.recipe.text.unit,
             seed=run.seed,
+            flip=self.recipe.augment.flip,
         )
         return DataLoader(
             reader,
             batch_sampler=self.schedule.from_step(first, self.part),
             collate_fn=Collate(self.tokenizer),
             num_workers=data.workers,
-            worker_init_fn=outlive_the_group if self.processes.size > 1 else None,
+            worker_init_fn=outlive_the_group,
             pin_memory=self.device.type == "cuda",
         )
 
@@ -266,12 +260,13 @@ class Run:
         image = self.recipe.image
         return ContrastiveObjective(
             self.model,
-            augment=Augment(**self.recipe.augment.model_dump()),
+            augment=Augment(**self.recipe.augment.model_dump(exclude={"flip"})),
             mean=image.mean,
             std=image.std,
             same_group=SameGroup(self.recipe.score.same_group),
             part=self.part,
             autocast=functools.partial(autocast, self.device, self.recipe.run.precision),
+            num_lots=self.num_lots,
         )
 
     def _optimiser(self) -> Optimiser:

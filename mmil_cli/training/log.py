@@ -1,10 +1,12 @@
 """The log of a run: one JSON object a line, for a person and for a program."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmil_cli.files import without_nan, write_text
+from mmil_cli.training.sinks import Sink, numbers_of
 
 Entry = dict[str, Any]
 
@@ -15,10 +17,11 @@ class RunLog:
     Args:
         path: the file.
         first_step: a resumed run writes again all steps after this one, so later entries are dropped.
+        sinks: get the numbers of every entry too.
     """
 
-    def __init__(self, path: Path, *, first_step: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, first_step: int, sinks: Sequence[Sink] = ()) -> None:
+        self.path, self.sinks = path, sinks
         kept = [entry for entry in read_log(path) if entry["step"] <= first_step] if first_step else []
         write_text(path, "".join(_line(entry) for entry in kept))
 
@@ -27,7 +30,14 @@ class RunLog:
         entry = {"kind": kind, "step": step, **values}
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(_line(entry))
+        for sink in self.sinks:
+            sink.write(kind, step, numbers_of(values))
         return entry
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        for sink in self.sinks:
+            sink.close()
 
 
 def read_log(path: Path) -> list[Entry]:

@@ -1,6 +1,7 @@
 """The loop: steps of an objective over batches, with exact resume and no knowledge of the model."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmil_cli.errors import MmilError
+from mmil_cli.errors import MmilError, NotFinite
 from mmil_cli.training.optim import Optimiser, learning_rate_factor, set_learning_rate
 
 
@@ -52,6 +53,7 @@ class StepReport:
         readings: its readings, for who logs this step.
         learning_rate: of the first group.
         grad_norm: before clipping.
+        clipped: what the gradients, still there, were multiplied by.
         seconds: wall time of the step, waiting included.
         waiting: share of that time spent waiting for data.
     """
@@ -62,6 +64,7 @@ class StepReport:
     readings: Callable[[], dict[str, float]]
     learning_rate: float
     grad_norm: float
+    clipped: float
     seconds: float
     waiting: float
 
@@ -92,16 +95,17 @@ def run_steps(
     plan: Plan,
     first_step: int,
     device: torch.device,
-    after_step: Callable[[StepReport], None],
+    after_step: Callable[[StepReport], bool | None],
     sum_gradients: Callable[[nn.Module], None] = lambda _: None,
 ) -> None:
     """Trains on the batches of steps `first_step` and later; `after_step` logs, saves and validates.
 
-    Of several processes each has its part of the batches, and `sum_gradients` adds up what they found.
+    It ends early if `after_step` says so with True. Of several processes each has its part of the batches,
+    and `sum_gradients` adds up what they found.
 
     Raises:
-        MmilError: the loss is not finite, or the device has too little memory; the last saved state stays as
-            it is.
+        NotFinite: the loss or the gradient is; the model is as it was before that step.
+        MmilError: the device has too little memory; the last saved state stays as it is.
     """
     started = time.perf_counter()
     for step, batch in enumerate(batches, start=first_step):
@@ -122,10 +126,11 @@ def run_steps(
             )
         except torch.OutOfMemoryError as error:
             raise MmilError(
-                f"the memory of {device} does not hold step {step + 1}; lower data.batch_size or image.size"
+                f"the memory of {device} does not hold step {step + 1}; set data.chunk to fewer films than a "
+                "batch has, or lower data.batch_size or image.size"
             ) from error
         finished = time.perf_counter()
-        after_step(
+        ends = after_step(
             StepReport(
                 step=step + 1,
                 loss=losses.total.item(),
@@ -133,10 +138,13 @@ def run_steps(
                 readings=functools.partial(_read, losses),
                 learning_rate=optimiser.param_groups[0]["lr"],
                 grad_norm=grad_norm,
+                clipped=_clip_factor(grad_norm, plan.grad_clip),
                 seconds=finished - started,
                 waiting=(arrived - started) / (finished - started),
             )
         )
+        if ends:
+            return
         started = time.perf_counter()
 
 
@@ -154,15 +162,30 @@ def _one_step(
     torch.manual_seed(
         int(torch.randint(2**62, (1,), generator=generator))
     )  # dropout has no generator of its own
+    before = [buffer.clone() for buffer in model.buffers()]  # a forward pass moves averages
     losses = objective(batch, generator)
-    _check_finite(losses, step)
     optimiser.zero_grad(set_to_none=True)
-    losses.total.backward()
-    sum_gradients(model)
-    limit = plan.grad_clip or float("inf")
-    grad_norm = nn.utils.clip_grad_norm_(model.parameters(), limit, error_if_nonfinite=False)
+    grad_norm = math.nan
+    if torch.isfinite(losses.total):
+        losses.total.backward()
+        sum_gradients(model)
+        limit = plan.grad_clip or float("inf")
+        grad_norm = nn.utils.clip_grad_norm_(model.parameters(), limit, error_if_nonfinite=False).item()
+    if not math.isfinite(grad_norm):
+        _put_back(model, before)
+        raise _not_finite(losses, grad_norm, step)
     optimiser.step()
-    return losses, grad_norm.item()
+    return losses, grad_norm
+
+
+def _clip_factor(norm: float, limit: float) -> float:
+    """What `clip_grad_norm_` multiplies gradients by."""
+    return min(1.0, limit / (norm + 1e-6)) if limit else 1.0
+
+
+def _put_back(model: nn.Module, buffers: list[Tensor]) -> None:
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
 
 
 def _read(losses: Losses) -> dict[str, float]:
@@ -178,10 +201,7 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step) & (2**63 - 1))
 
 
-def _check_finite(losses: Losses, step: int) -> None:
-    if not torch.isfinite(losses.total):
-        parts = ", ".join(f"{name} {value.item():g}" for name, value in losses.parts.items())
-        raise MmilError(
-            f"the loss is not finite at step {step + 1} ({parts}); lower optim.lr or set run.precision=fp32, "
-            "and start again: the run goes on from its last saved state"
-        )
+def _not_finite(losses: Losses, grad_norm: float, step: int) -> NotFinite:
+    parts = ", ".join(f"{name} {value.item():g}" for name, value in losses.parts.items())
+    what = f"the gradient (norm {grad_norm:g})" if torch.isfinite(losses.total) else f"the loss ({parts})"
+    return NotFinite(f"{what} is not finite at step {step + 1}", step=step + 1)

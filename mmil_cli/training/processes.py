@@ -19,6 +19,7 @@ from torch import nn
 from mmil_cli.data.batches import Part
 from mmil_cli.errors import AlreadyTold, MmilError, UsageError
 from mmil_cli.runtime import pick_device, place_in_job
+from mmil_cli.training.stopping import SIGNALS
 
 T = TypeVar("T")
 
@@ -77,6 +78,14 @@ class Processes:
     def meet(self) -> None:
         """Waits until all have come here."""
         self.from_first(lambda: None)
+
+    def any_of(self, *wishes: bool) -> tuple[bool, ...]:
+        """Which of some wishes any process has; the same in all."""
+        if self.size == 1:
+            return wishes
+        told = torch.tensor([int(wish) for wish in wishes], device=self.device)
+        dist.all_reduce(told, op=dist.ReduceOp.MAX)
+        return tuple(wish > 0 for wish in told.tolist())
 
     def share_weights(self, model: nn.Module) -> None:
         """Gives all processes the weights of the first: a seed may draw others on another processor."""
@@ -159,9 +168,11 @@ def processes_of_job(device: str) -> Iterator[Processes]:
 def outlive_the_group(_worker: int) -> None:
     """Lets a process that reads data be ended by its owner alone, not with it.
 
-    torchrun ends whole groups of processes; a reader that dies first makes torch write a traceback.
+    Ctrl-C and torchrun reach whole groups of processes; a reader that dies first makes torch write a
+    traceback, and its owner cannot finish the step.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _own_device(name: str, local_rank: int) -> torch.device:

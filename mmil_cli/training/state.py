@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mmil_cli import __version__
+from mmil_cli.config.compare import differences
 from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.files import write_atomic
 from mmil_cli.training.optim import Optimiser
@@ -24,7 +25,7 @@ class RunIdentity:
     """What must be the same for a run to be resumed.
 
     Attributes:
-        recipe: text of the resolved recipe.
+        recipe: text of what decides the run (`config.compare.deciding`).
         dataset_hash: content hash of the dataset.
         version: of mmil; other code may mean other layers and another order.
     """
@@ -34,17 +35,34 @@ class RunIdentity:
     version: str = __version__
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """What a saved state knows beside the weights.
+
+    Attributes:
+        step: steps it has behind it; 0 where there is no state.
+        is_validated: whether all that is to be done after that step was done.
+        best: the best validation so far, see `Contest`.
+        since: validations since then.
+    """
+
+    step: int = 0
+    is_validated: bool = True
+    best: float | None = None
+    since: int = 0
+
+
 WORDS = {"recipe": "recipe", "dataset_hash": "dataset", "version": "version of mmil"}
 
 
 def save_state(
-    path: Path, *, model: nn.Module, optimiser: Optimiser, step: int, identity: RunIdentity
+    path: Path, *, model: nn.Module, optimiser: Optimiser, reached: Resumed, identity: RunIdentity
 ) -> None:
-    """Writes the state after `step` steps; the older state stays until the new one is whole."""
+    """Writes the state that a run has reached; the older state stays until the new one is whole."""
     state = {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "step": step,
+        "reached": vars(reached),
         "identity": vars(identity),
     }
     buffer = io.BytesIO()  # written by Python: where the disk is full, torch raises a RuntimeError of its own
@@ -59,8 +77,8 @@ def load_state(
     optimiser: Optimiser,
     identity: RunIdentity,
     from_first: Callable[[Callable[[], SavedState | None]], SavedState | None] = lambda read: read(),
-) -> int:
-    """Restores a saved state and returns how many steps it has behind it; 0 where there is none.
+) -> Resumed:
+    """Restores a saved state and returns how far it has come; no steps where there is none.
 
     Args:
         path: of the state.
@@ -75,10 +93,10 @@ def load_state(
     """
     state = from_first(functools.partial(_read_of_run, path, identity))
     if state is None:
-        return 0
+        return Resumed()
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+    return Resumed(**state["reached"])
 
 
 def _read_of_run(path: Path, identity: RunIdentity) -> SavedState | None:
@@ -87,9 +105,11 @@ def _read_of_run(path: Path, identity: RunIdentity) -> SavedState | None:
         return None
     state = _read(path)
     for name, value in vars(identity).items():
-        if state["identity"].get(name) != value:
+        there = state["identity"].get(name)
+        if there != value:
+            how = f" ({differences(there, value)})" if name == "recipe" else ""
             raise UsageError(
-                f"{path.parent} holds an unfinished run of another {WORDS[name]}; "
+                f"{path.parent} holds an unfinished run of another {WORDS[name]}{how}; "
                 "give another --out, or --overwrite to start anew"
             )
     return state

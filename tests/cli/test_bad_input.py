@@ -313,7 +313,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, written):
     """As a full disk answers: what is written through Python's files fails with an OSError."""
     import torch
 
-    from mmil_cli.training.state import RunIdentity, save_state
+    from mmil_cli.training.state import Resumed, RunIdentity, save_state
 
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.AdamW(model.parameters())
@@ -321,7 +321,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, written):
 
     def save(step):
         if written == "state":
-            save_state(tmp_path / "state.pt", model=model, optimiser=optimiser, step=step, identity=identity)
+            path, reached = tmp_path / "state.pt", Resumed(step=step)
+            save_state(path, model=model, optimiser=optimiser, reached=reached, identity=identity)
         else:
             from test_checkpoint import save
 

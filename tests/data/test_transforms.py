@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-STILL = {"rotate": 0.0, "shift": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0}
+KNOBS = {"rotate": 10.0, "shift": 0.1, "scale": 0.2, "crop": 0.3, "brightness": 0.2, "contrast": 0.3,
+         "blur": 0.05, "noise": 0.1, "erase": 0.3}  # fmt: skip
+STILL = dict.fromkeys(KNOBS, 0.0)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 
 
@@ -41,10 +43,87 @@ def test_normalise_takes_bytes_to_units_of_std():
 
 def test_the_generator_decides_everything():
     films = torch.randint(0, 256, (2, 32, 32), dtype=torch.uint8)
-    options = {"rotate": 10.0, "shift": 0.1, "scale": 0.2, "brightness": 0.2, "contrast": 0.3, "erase": 0.3}
-    one, again, other = (augment(films, WHOLE.expand(2, 4), seed, **options)[0] for seed in (1, 1, 2))
+    one, again, other = (augment(films, WHOLE.expand(2, 4), seed, **KNOBS)[0] for seed in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_every_knob_changes_films_by_the_seed_alone(knob):
+    films = torch.randint(0, 256, (8, 32, 32), dtype=torch.uint8)
+    found = [augment(films, WHOLE.expand(8, 4), seed, **{knob: KNOBS[knob]})[0] for seed in (1, 1, 2)]
+    assert not torch.equal(found[0], films)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_no_knob_is_without_a_test():
+    import dataclasses
+
+    from mmil_cli.data.transforms import Augment
+
+    assert {field.name for field in dataclasses.fields(Augment)} == set(KNOBS)
+
+
+def test_a_film_is_changed_alike_in_a_large_batch(monkeypatch):
+    from mmil_cli.data import transforms
+
+    films = torch.randint(0, 256, (9, 16, 16), dtype=torch.uint8)
+    whole = augment(films, WHOLE.expand(9, 4), **KNOBS)
+    monkeypatch.setattr(transforms, "FILMS_AT_ONCE", 2)
+    for found, expected in zip(augment(films, WHOLE.expand(9, 4), **KNOBS), whole, strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_crop_shows_a_window_of_the_film_for_film_and_cover(seed):
+    corners = torch.tensor([[0.3, 0.2, 0.8, 0.7]])
+    film = torch.full((1, 100, 100), 250, dtype=torch.uint8)
+    film[:, 20:70, 30:80] = 20
+    changed, cover = augment(film, corners, seed, crop=0.4)
+    dark = changed[0] < 130
+    found = [dark.any(dim=0).nonzero(), dark.any(dim=1).nonzero()]
+    edges = torch.tensor([[found[0].min(), found[1].min(), found[0].max() + 1, found[1].max() + 1]]) / 100
+    torch.testing.assert_close(cover, edges, atol=0.021, rtol=0)
+    assert cover[0, 2] - cover[0, 0] > 0.5  # nearer than it was
+    assert changed.min() > 0  # nothing from outside the film
+
+
+def test_a_crop_is_at_most_what_is_asked():
+    _, cover = augment(
+        torch.zeros(2000, 4, 4, dtype=torch.uint8),
+        torch.tensor([[0.45, 0.45, 0.55, 0.55]]).expand(2000, 4),
+        crop=0.5,
+    )
+    inside = (cover > 0).all(dim=1) & (cover < 1).all(dim=1)
+    zoom = (cover[inside, 2] - cover[inside, 0]) / 0.1
+    assert zoom.min() > 0.999
+    assert zoom.max() <= 2.001
+    assert zoom.max() > 1.8
+
+
+def test_a_blur_is_the_gaussian_of_its_deviation():
+    from scipy.ndimage import gaussian_filter
+
+    from mmil_cli.data.transforms import blurred
+
+    films = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor([0.0, 1.2, 2.0])
+    found = blurred(films, sigma, most=0.05)
+    assert torch.equal(found[0], films[0])
+    for film, deviation, result in zip(films[1:], sigma[1:], found[1:], strict=True):
+        expected = gaussian_filter(film.double().numpy(), deviation.item(), mode="nearest", radius=6)
+        torch.testing.assert_close(result.double(), torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_noise_has_its_deviation_and_differs_between_films():
+    films = torch.full((400, 32, 32), 128, dtype=torch.uint8)
+    changed, _ = augment(films, WHOLE.expand(400, 4), noise=0.2)
+    deviations = (changed.float() - 128).std(dim=(1, 2)) / 255
+    assert deviations.max() == pytest.approx(0.2, abs=0.02)
+    assert deviations.mean() == pytest.approx(0.1, abs=0.01)  # from none to that
+    alike = torch.corrcoef(changed[deviations > 0.1].float().flatten(1)).fill_diagonal_(0).abs() > 0.5
+    assert alike.float().mean() < 0.01  # one sheet, rolled to one of 1,024 places for each film
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -99,7 +178,7 @@ def test_a_part_of_a_batch_is_changed_as_in_the_whole():
 
     films = torch.randint(0, 256, (7, 32, 32), dtype=torch.uint8)
     cover = torch.tensor([0.1, 0.2, 0.8, 0.9]).expand(7, 4)
-    change = Augment(rotate=20.0, shift=0.1, scale=0.3, brightness=0.4, contrast=0.5, erase=0.3)
+    change = Augment(**KNOBS)
     whole = change(films, cover, torch.Generator().manual_seed(3))
     part = Part(first=2, last=5, num_rows=7)
     found = change(films[2:5], cover[2:5], torch.Generator().manual_seed(3), part=part)

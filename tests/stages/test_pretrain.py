@@ -112,6 +112,7 @@ def test_the_card_says_where_the_checkpoint_comes_from(tiny_run, tiny_dataset):
 
 KNOBS = [
     "data.batch_size=9",
+    "data.chunk=3",
     "data.max_sentences=1",
     "image.widths=[4, 6]",
     "image.blocks=2",
@@ -140,6 +141,10 @@ KNOBS = [
     "augment.rotate=30",
     "augment.shift=0.2",
     "augment.scale=0.4",
+    "augment.crop=0.4",
+    "augment.flip=0.5",
+    "augment.blur=0.05",
+    "augment.noise=0.3",
     "augment.brightness=0.5",
     "augment.contrast=0.7",
     "augment.erase=0.5",
@@ -155,8 +160,8 @@ KNOBS = [
 ]
 WATCHED = {"data.workers", "image.fit", "data.views", "image.encoder", "image.layer", "image.weights",
            "text.encoder",
-           "text.vocabulary", "run.log_every", "run.save_every", "run.validate_every",
-           "run.validate_films"}  # fmt: skip
+           "text.vocabulary", "run.log_every", "run.log_to", "run.save_every", "run.save_minutes",
+           "run.validate_every", "run.validate_films", "run.keep", "run.metric", "run.patience"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +203,22 @@ def test_the_log_has_lines_and_validations_as_often_as_asked(tiny_dataset, tmp_p
         result.num_steps,
     ]
     assert all(
-        {"lse/image_to_text", "nl/logit_scale", "waiting"} <= entry.keys()
+        {
+            "lse/image_to_text",
+            "nl/logit_scale",
+            "nl/effective_regions",
+            "chance_loss",
+            "image_spread",
+            "text_spread",
+            "learning_rate",
+            "grad_norm",
+            "grad_norm_image",
+            "grad_norm_text",
+            "waiting",
+            "films_per_second",
+            "memory_mib",
+        }
+        <= entry.keys()
         for entry in entries
         if entry["kind"] == "train"
     )
@@ -337,3 +357,114 @@ def test_a_dataset_without_a_validate_split_trains_all_the_same(wide_dataset, tm
     result = pretrain(wide_dataset, tmp_path / "run")
     assert result.metrics == {}
     assert result.checkpoint.is_dir()
+
+
+def metrics_by_step(run):
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {entry["step"]: entry for entry in entries if entry["kind"] == "validate"}
+
+
+EARLY = ("run.validate_every=1", "optim.epochs=4", "optim.lr=0.1", "run.metric=text_to_image_r@5")
+
+
+@pytest.fixture(scope="module")
+def kept(tiny_dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    options = {"last": EARLY[:-1], "best": (*EARLY, "run.keep=best"), "patient": (*EARLY, "run.patience=1")}
+    return {name: pretrain(tiny_dataset, folder / name, *options[name]) for name in options}
+
+
+def test_the_best_checkpoint_by_the_metric_stays(kept):
+    from mmil_cli.checkpoint import open_checkpoint
+
+    seen = metrics_by_step(kept["best"].checkpoint.parent)
+    assert seen == metrics_by_step(kept["last"].checkpoint.parent)
+    best = max(seen, key=lambda step: seen[step]["text_to_image_r@5"])
+    cards = {name: open_checkpoint(kept[name].checkpoint).card for name in ("best", "last")}
+    assert (cards["best"].step, cards["last"].step) == (best, max(seen))
+    assert best < max(seen)  # or the test says nothing
+    assert {card.ended_at for card in cards.values()} == {max(seen)}
+    assert cards["best"].metrics == kept["best"].metrics
+    assert kept["best"].metrics["text_to_image_r@5"] == seen[best]["text_to_image_r@5"]
+
+
+def test_a_run_ends_when_its_patience_does_and_is_then_complete(kept, tiny_dataset):
+    values = [
+        entry["text_to_image_r@5"] for entry in metrics_by_step(kept["last"].checkpoint.parent).values()
+    ]
+    best, ends = values[0], len(values)
+    for number, value in enumerate(values[1:], start=2):
+        if value <= best:
+            ends = number
+            break
+        best = value
+    steps = kept["last"].num_steps // len(values)
+    assert kept["patient"].num_steps == ends * steps < kept["last"].num_steps
+    again = pretrain(tiny_dataset, kept["patient"].checkpoint.parent, *EARLY, "run.patience=1")
+    assert again.resumed_at == again.num_steps == kept["patient"].num_steps
+
+
+def test_a_metric_that_decides_nothing_or_is_not_there_is_refused(tiny_dataset, wide_dataset, tmp_path):
+    from mmil_cli.errors import UsageError
+
+    for data, options, says in (
+        (tiny_dataset, ("run.metric=text_to_image_r@1",), "run.metric is for run.keep=best and run.patience"),
+        (wide_dataset, ("run.keep=best",), "need a validate split"),
+        (wide_dataset, ("run.patience=3",), "need a validate split"),
+        (tiny_dataset, ("run.keep=best", "run.metric=zero_shot_auroc"), "choose another metric"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            pretrain(data, tmp_path / "run", *options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_zero_shot_auroc_is_in_the_log_where_the_labels_have_prompts(tiny_dataset, tmp_path, monkeypatch):
+    import tiny_studies
+
+    from mmil_cli.config.prompts import Prompts
+    from mmil_cli.stages import validation
+
+    prompts = {
+        f"{corner.title()} Square": Prompts(*(tuple(pair[sign]) for sign in ("positive", "negative")))
+        for corner, pair in zip(tiny_studies.CORNERS, tiny_studies.PROMPTS.values(), strict=True)
+    }
+    monkeypatch.setattr(validation, "load_prompts", lambda name: prompts)
+    result = pretrain(tiny_dataset, tmp_path / "run", "run.keep=best", "run.metric=zero_shot_auroc")
+    assert 0 <= result.metrics["zero_shot_auroc"] <= 1
+    monkeypatch.undo()
+    assert "zero_shot_auroc" not in pretrain(tiny_dataset, tmp_path / "other").metrics
+
+
+def test_tensorboard_files_are_written_and_its_absence_is_told(tiny_dataset, tmp_path, monkeypatch):
+    import sys
+
+    from mmil_cli.errors import UsageError
+
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tensorboard", None)
+        with pytest.raises(UsageError, match="tensorboard is not installed"):
+            pretrain(tiny_dataset, tmp_path / "run", "run.log_to=[tensorboard]")
+        assert not (tmp_path / "run").exists()
+    pytest.importorskip("tensorboard")
+    pretrain(tiny_dataset, tmp_path / "run", "run.log_to=[tensorboard]")
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    pretrain(tiny_dataset, tmp_path / "run", "run.seed=3", overwrite=True)
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_run_that_learns_nothing_warns_once(tiny_dataset, tmp_path):
+    notes = []
+    from mmil_cli.stages.pretrain import Watchers
+
+    options = (
+        "optim.lr=1e-9",
+        "optim.weight_decay=0",
+        "optim.epochs=3",
+        "run.log_every=1",
+        "run.validate_every=1",
+    )
+    pretrain(tiny_dataset, tmp_path / "run", *options, watchers=Watchers(on_note=notes.append))
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    told = [entry["text"] for entry in entries if entry["kind"] == "warning"]
+    assert len([text for text in told if "what guessing costs" in text]) == 1
+    assert len(told) == len(set(told)) == len(notes)

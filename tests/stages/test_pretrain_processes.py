@@ -39,6 +39,7 @@ JOBS = {
         "score.objective=sigmoid",
         "score.same_group=positive",
     ),
+    "in lots": ("data.chunk=2", "image.encoder=squeezenet1_1", "image.layer=features.3"),  # has no batch norm
     "resumed": (),
 }
 STOPPED_AT = 5

@@ -55,15 +55,16 @@ def test_weight_decay_spares_norms_and_biases():
 def test_a_state_of_another_recipe_is_refused_and_a_damaged_one_told(tmp_path):
     from mmil_cli.errors import CheckpointError, UsageError
     from mmil_cli.training.optim import make_optimiser
-    from mmil_cli.training.state import RunIdentity, load_state, save_state
+    from mmil_cli.training.state import Resumed, RunIdentity, load_state, save_state
 
     model = torch.nn.Linear(2, 2)
     optimiser = make_optimiser([(model.parameters(), 0.1)], weight_decay=0.0)
     mine = RunIdentity(recipe="a", dataset_hash="b")
     path = tmp_path / "state.pt"
-    assert load_state(path, model=model, optimiser=optimiser, identity=mine) == 0
-    save_state(path, model=model, optimiser=optimiser, step=7, identity=mine)
-    assert load_state(path, model=model, optimiser=optimiser, identity=mine) == 7
+    assert load_state(path, model=model, optimiser=optimiser, identity=mine) == Resumed()
+    reached = Resumed(step=7, is_validated=False, best=0.5, since=2)
+    save_state(path, model=model, optimiser=optimiser, reached=reached, identity=mine)
+    assert load_state(path, model=model, optimiser=optimiser, identity=mine) == reached
     with pytest.raises(UsageError, match="another dataset"):
         load_state(path, model=model, optimiser=optimiser, identity=RunIdentity(recipe="a", dataset_hash="c"))
     other = RunIdentity(recipe="a", dataset_hash="b", version="0.0.0")
@@ -89,7 +90,7 @@ def test_a_resumed_log_drops_what_will_be_written_again_and_a_torn_line(tmp_path
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
-    from mmil_cli.errors import MmilError
+    from mmil_cli.errors import NotFinite
     from mmil_cli.training.loop import Losses, Plan, run_steps
     from mmil_cli.training.optim import make_optimiser
 
@@ -103,7 +104,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
         total = model.weight.sum() * float("nan")
         return Losses(total=total, parts={"term": total.detach()})
 
-    with pytest.raises(MmilError, match=r"not finite at step 5 \(term nan\)"):
+    with pytest.raises(NotFinite, match=r"the loss \(term nan\) is not finite at step 5"):
         run_steps(
             [Nothing()],
             model=model,

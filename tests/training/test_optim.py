@@ -129,17 +129,19 @@ def train(model, optimiser, *, first, last):
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_a_run_goes_on_from_a_saved_state_as_if_it_had_not_stopped(tmp_path, muon):
-    from mmil_cli.training.state import RunIdentity, load_state, save_state
+    from mmil_cli.training.state import Resumed, RunIdentity, load_state, save_state
 
     torch.manual_seed(0)
     model, identity = Small(), RunIdentity(recipe="a", dataset_hash="b")
     optimiser = make(model, muon=muon)
     train(model, optimiser, first=0, last=3)
-    save_state(tmp_path / "state.pt", model=model, optimiser=optimiser, step=3, identity=identity)
+    save_state(
+        tmp_path / "state.pt", model=model, optimiser=optimiser, reached=Resumed(step=3), identity=identity
+    )
     train(model, optimiser, first=3, last=6)
     again = Small()
     resumed = make(again, muon=muon)
-    assert load_state(tmp_path / "state.pt", model=again, optimiser=resumed, identity=identity) == 3
+    assert load_state(tmp_path / "state.pt", model=again, optimiser=resumed, identity=identity).step == 3
     train(again, resumed, first=3, last=6)
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
