@@ -41,6 +41,7 @@ def example(number: int, encoding: Encoding = Encoding.PNG) -> Example:
         spacing_mm=(0.139, 0.14) if number % 2 else None,
         to_source=Affine(2.0, 2.0, 0.0, 0.0),
         view="PA",
+        orientation="",
         sections=(Section("findings", f"Film {number}."), Section("history", "Cough.")),
         sentences=(f"Film {number}.",),
         text_key=f"film {number}",
