@@ -29,6 +29,7 @@ class EarlierRows:
                 "can be added by the same one only: make it anew with --overwrite"
             )
         self._dataset = StudyDataset.open(folder)
+        self._dataset.verify()  # a damaged row would go on with a hash of its own, and be found by nobody
         earlier, kept = read_states(folder, info.source)
         has_row = np.frombuffer(kept, np.bool_)
         keys = _keys(earlier)[has_row]

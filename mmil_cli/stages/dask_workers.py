@@ -1,8 +1,9 @@
 """The workers of a Dask cluster in the place of local processes."""
 
+import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -14,6 +15,51 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10
+SECONDS_BETWEEN_LOOKS = 30
+LOOKS = 3
+"""So many times in a row the cluster may be without workers, which start again by themselves."""
+
+
+class _Handed(Future[T]):
+    """A future of the cluster that is not waited for when nobody is there to work on it."""
+
+    def __init__(self, client: Any, future: Any) -> None:
+        super().__init__()
+        self._client, self._future = client, future
+
+    def result(self, timeout: float | None = None) -> T:
+        """The outcome, however long it takes.
+
+        Raises:
+            MmilError: the scheduler is gone, or has been without workers for some time.
+        """
+        lonely = 0
+        while lonely < LOOKS:
+            try:
+                outcome: T = self._future.result(timeout=timeout or SECONDS_BETWEEN_LOOKS)
+            except TimeoutError:
+                lonely = 0 if self._client.nthreads() else lonely + 1
+            except (CancelledError, asyncio.CancelledError) as loss:
+                raise _gone("scheduler of the cluster is gone") from loss
+            else:
+                return outcome
+        raise _gone("cluster has no worker left")
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the work raised, or the loss of its worker."""
+        try:
+            self.result(timeout)
+        except MmilError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - that is what is asked for
+            return fault
+        return None
+
+
+def _gone(what: str) -> MmilError:
+    return MmilError(
+        f"the {what}; finished shards are kept: start it again and give the same command, it goes on from them"
+    )
 
 
 class DaskWorkers:
@@ -51,8 +97,7 @@ class DaskWorkers:
 
     def submit(self, work: Callable[[S], T], item: S) -> Future[T]:
         """Hand it to the cluster; a worker that is lost has its items done by others."""
-        future: Future[T] = self._client.submit(work, item, pure=False)
-        return future
+        return _Handed(self._client, self._client.submit(work, item, pure=False))
 
     def alone(self, work: Callable[[S], T], item: S) -> T:
         """Do it while nothing else is under way.
@@ -62,10 +107,9 @@ class DaskWorkers:
         """
         for _ in range(TRIES):
             try:
-                outcome: T = self._client.submit(work, item, pure=False).result()
+                return self.submit(work, item).result()
             except self.losses:
                 continue
-            return outcome
         raise Crashed
 
     def renew(self) -> None:

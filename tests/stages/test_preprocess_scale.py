@@ -152,6 +152,17 @@ def test_a_dataset_that_does_not_know_its_records_is_not_extended(tmp_path: Path
         run(whole, tmp_path / "data")
 
 
+def test_a_damaged_row_is_not_taken_over(tmp_path: Path) -> None:
+    part, whole = grown(tmp_path)
+    run(part, tmp_path / "data")
+    shard = tmp_path / "data/shard-00000.arrow"
+    raw = bytearray(shard.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    shard.write_bytes(raw)
+    with pytest.raises(DataError, match=r"shard-00000\.arrow is damaged .*--overwrite"):
+        run(whole, tmp_path / "data")
+
+
 def test_a_film_that_is_written_to_meanwhile_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
