@@ -58,7 +58,7 @@ class _Handed(Future[T]):
 
 def _gone(what: str) -> MmilError:
     return MmilError(
-        f"the {what}; finished shards are kept: start it again and give the same command, it goes on from them"
+        f"the {what}; finished shards are kept: start it again, and the same command goes on from them"
     )
 
 
