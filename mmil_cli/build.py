@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from mmil_cli.checkpoint import Checkpoint, load_weights, open_checkpoint
 from mmil_cli.config.load import check, read_tree
 from mmil_cli.config.recipe import ImageSection, Recipe, TextSection
@@ -57,6 +59,24 @@ def load_checkpoint(path: Path, *, device: str = "auto") -> LoadedCheckpoint:
     contract = image_contract(recipe.image, stored_side=int(checkpoint.card.image["stored_side"]))
     embedder = Embedder(model.to(target), tokenizer, contract, target, unit=recipe.text.unit)
     return LoadedCheckpoint(embedder=embedder, recipe=recipe, checkpoint=checkpoint)
+
+
+def random_twin(checkpoint: Checkpoint, embedder: Embedder, *, seed: int) -> Embedder:
+    """The same model with fresh random weights, everything else alike: what an architecture does untrained.
+
+    Args:
+        checkpoint: whose recipe is taken.
+        embedder: of that checkpoint.
+        seed: of the weights; torch's own random state is left as it was.
+    """
+    recipe = check(read_tree(checkpoint.folder / "recipe.yaml"), where=str(checkpoint.folder))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        size = embedder.tokenizer.vocabulary_size
+        model = build_model(recipe, vocabulary_size=size, text_folder=checkpoint.tokenizer)
+    return Embedder(
+        model.to(embedder.device), embedder.tokenizer, embedder.contract, embedder.device, unit=embedder.unit
+    )
 
 
 def image_contract(image: ImageSection, *, stored_side: int) -> ImageContract:

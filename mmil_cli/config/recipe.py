@@ -152,6 +152,10 @@ class RunSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of the encoders; auto is bf16 where the processor has it"
     )
+    shard: bool = Field(
+        False,
+        description="with torchrun: encoders in shares over the processes (FSDP2), for models beyond one GPU",
+    )
     log_every: Positive = Field(10, description="steps between lines of the log")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="where the numbers of the log go too: tensorboard, wandb; both are extras"

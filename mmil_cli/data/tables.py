@@ -139,6 +139,13 @@ def label_column(values: Sequence[str], *, column: str, path: Path) -> LabelColu
     return LabelColumn(tuple(f"{column} >= {least}" for least in thresholds), thresholds)
 
 
+def label_columns(values: Sequence[str], *, column: str, path: Path) -> list[tuple[str, list[int | None]]]:
+    """One column of a table as named columns of labels, in memory; see `label_column`."""
+    reader = label_column(values, column=column, path=path)
+    rows = [reader.labels(text) for text in values]
+    return [(name, [row[place] for row in rows]) for place, name in enumerate(reader.names)]
+
+
 def _reaches(grade: int | None, least: int) -> int | None:
     return grade if grade is None or grade < 0 else int(grade >= least)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmil_cli.build import load_checkpoint
 from mmil_cli.checkpoint import Checkpoint
+from mmil_cli.config.recipe import Recipe
 from mmil_cli.core.model import ImageFeatures
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.inference import Embedder
@@ -27,13 +28,13 @@ class Evaluation:
     Attributes:
         embedder: runs the model.
         checkpoint: where the model comes from.
-        score: the score's expression.
+        recipe: it was trained with.
         dataset: the films and reports.
     """
 
     embedder: Embedder
     checkpoint: Checkpoint
-    score: str
+    recipe: Recipe
     dataset: StudyDataset
 
     def notes(self, split: str | None) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class Evaluation:
                 "stage": card.stage,
                 "step": card.step,
                 "seed": card.seed,
-                "score": self.score,
+                "score": self.recipe.score.expression,
                 "dataset_hash": card.dataset_hash,
             },
             "dataset": {
@@ -96,7 +97,7 @@ def open_evaluation(data: Path, *, checkpoint: Path, device: str = "auto") -> Ev
     return Evaluation(
         embedder=loaded.embedder,
         checkpoint=loaded.checkpoint,
-        score=loaded.recipe.score.expression,
+        recipe=loaded.recipe,
         dataset=dataset,
     )
 

@@ -4,8 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from mmil_cli.checkpoint import Card, mark_ended, open_checkpoint, save_checkpoint
 from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
@@ -16,7 +14,7 @@ from mmil_cli.files import remove, write_json
 from mmil_cli.inference import ImageContract
 from mmil_cli.runtime import commit, versions
 from mmil_cli.training.contest import Contest
-from mmil_cli.training.optim import Optimiser
+from mmil_cli.training.sharding import HasState
 from mmil_cli.training.state import Resumed, RunIdentity, save_state
 from mmil_cli.weights import LoadedWeights
 
@@ -66,8 +64,8 @@ class Keeper:
         dataset: StudyDataset,
         recipe: Recipe,
         identity: RunIdentity,
-        model: nn.Module,
-        optimiser: Optimiser,
+        model: HasState,
+        optimiser: HasState,
         contract: ImageContract,
         contest: Contest,
         reached: int,

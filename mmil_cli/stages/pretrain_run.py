@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -10,7 +11,6 @@ from torch.utils.data import DataLoader
 from mmil_cli.build import build_model, image_contract
 from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
-from mmil_cli.core.batch_norm import across_processes
 from mmil_cli.core.caching import take_batch_statistics
 from mmil_cli.core.losses.pairing import SameGroup
 from mmil_cli.data.batches import Batch, Collate, PairReader, Schedule
@@ -30,7 +30,8 @@ from mmil_cli.stages.pretrain_data import (
     validation_rows,
 )
 from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, RECIPE, STATE, TOKENIZER, Keeper, PretrainResult
-from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers
+from mmil_cli.stages.pretrain_log import Journal, Progress, Watchers, tower_gradients
+from mmil_cli.stages.pretrain_shares import place_model, whole_in_first
 from mmil_cli.stages.validation import refuse_metric, validate
 from mmil_cli.training.contest import Contest
 from mmil_cli.training.log import RunLog
@@ -76,10 +77,7 @@ class Run:
         self.weights = load_image_weights(
             self.model.image_encoder, name=recipe.image.encoder, source=recipe.image.weights
         )
-        if processes.size > 1:
-            across_processes(self.model)
-        self.model.to(self.device)
-        self.model.image_encoder.to(memory_format=torch.channels_last)
+        place_model(self.model, processes, shard=recipe.run.shard)
         self.optimiser = self._optimiser()
         contract = image_contract(recipe.image, stored_side=dataset.info.side)
         self.embedder = Embedder(self.model, self.tokenizer, contract, self.device, unit=recipe.text.unit)
@@ -116,6 +114,11 @@ class Run:
             metrics=self.processes.from_first(lambda: self.keeper.end(self.step)),
             weights=self.weights,
         )
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """While it lasts the first process can save and run the model alone, also where it lies in shares."""
+        keeper = self.keeper if self.processes.is_first else None
+        return whole_in_first(self.model, self.optimiser, keeper, shard=self.recipe.run.shard)
 
     def _train(self) -> None:
         run_steps(
@@ -184,27 +187,29 @@ class Run:
         )
 
     def _told(self, error: NotFinite) -> MmilError:
-        return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
+        with self._whole():
+            return self.processes.from_first(lambda: self.keeper.tell_films(error, self.schedule))
 
     def _after_step(self, report: StepReport) -> bool:
         """The first process logs, validates and saves; whether the run is over, which all learn."""
         self.step, is_first = report.step, self.processes.is_first
+        norms = tower_gradients(self.model, clipped=report.clipped) if self.recipe.run.shard else None
         if is_first:
-            self.journal.step(report)
+            self.journal.step(report, norms)
         saves = is_first and self.keeper.state_is_due(self.step)
         stops, saves = self.processes.any_of(self.signals.wanted > 0, saves)
         if stops:
-            if is_first:
-                self.keeper.save_state(self.step, is_validated=not self._validation_is_due())
-            self.processes.meet()
+            self._save_state(is_validated=not self._validation_is_due())
             raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps)
         if self._validate_if_due() or self.step == self.schedule.num_steps:
             return True
         if saves:
-            if is_first:
-                self.keeper.save_state(self.step, is_validated=True)
-            self.processes.meet()
+            self._save_state(is_validated=True)
         return False
+
+    def _save_state(self, *, is_validated: bool) -> None:
+        with self._whole():
+            self.processes.from_first(lambda: self.keeper.save_state(self.step, is_validated=is_validated))
 
     def _validation_is_due(self) -> bool:
         epoch, place = divmod(self.step, self.schedule.steps_per_epoch)
@@ -213,7 +218,10 @@ class Run:
 
     def _validate_if_due(self) -> bool:
         """Validates and keeps the checkpoint where it is time; whether the patience of the run is used up."""
-        return self._validation_is_due() and self.processes.from_first(self._validate)
+        if not self._validation_is_due():
+            return False
+        with self._whole():
+            return self.processes.from_first(self._validate)
 
     def _validate(self) -> bool:
         """In the first process: metrics, checkpoint, and whether the patience is used up."""

@@ -13,7 +13,7 @@ from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.errors import UsageError
 from mmil_cli.inference import Embedder
 from mmil_cli.metrics.classification import auroc
-from mmil_cli.metrics.retrieval import match_ranks, recall_at
+from mmil_cli.metrics.ranks import match_ranks, recall_at
 from mmil_cli.stages.findings import matching, resolve_labels
 from mmil_cli.stages.policies import Missing, Uncertain
 from mmil_cli.stages.zero_shot import ZeroShot

@@ -159,7 +159,7 @@ KNOBS = [
     "run.precision=bf16",
 ]
 WATCHED = {"data.workers", "image.fit", "data.views", "image.encoder", "image.layer", "image.weights",
-           "text.encoder",
+           "text.encoder", "run.shard",
            "text.vocabulary", "run.log_every", "run.log_to", "run.save_every", "run.save_minutes",
            "run.validate_every", "run.validate_films", "run.keep", "run.metric", "run.patience"}  # fmt: skip
 
