@@ -165,7 +165,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _read_csv(path: Path, handle: TextIO) -> Table:
-    reader = csv.reader(handle)
+    reader = csv.reader(handle, strict=True)
     try:
         lines = (line for line in reader if line)
         columns = [name.strip() for name in next(lines, ())]

@@ -40,6 +40,7 @@ JOBS = {
         "score.same_group=positive",
     ),
     "in lots": ("data.chunk=2", "image.encoder=squeezenet1_1", "image.layer=features.3"),  # has no batch norm
+    "bags and thaw": ("data.films=bag", "image.freeze=stages.1", "image.thaw=0.5", "data.batch_size=7"),
     "resumed": (),
     "in shares": ("run.shard=true",),
     "in shares, resumed": ("run.shard=true",),
