@@ -4,6 +4,7 @@ After new runs, from the repository root:
 
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
+    mmil bench preprocess --out tests/results
     mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
     mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
@@ -68,6 +69,27 @@ def bench_scores(record: dict) -> str:
             for row in record["rows"]
         ],
     )
+
+
+def bench_preprocess(record: dict) -> str:
+    """Rates, ratios and memory of preprocess."""
+    return markdown(
+        ["figure", "measured [range]", "unit", "wanted"],
+        [
+            [row["name"], _measured(row), row["unit"], _wanted(row["wanted"], is_limit=row["is_limit"])]
+            for row in record["rows"]
+        ],
+    )
+
+
+def _measured(row: dict) -> str:
+    digits = 0 if row["value"] >= 100 else 2
+    value, low, high = (f"{row[name]:,.{digits}f}" for name in ("value", "low", "high"))
+    return value if row["low"] == row["high"] else f"{value} [{low}, {high}]"
+
+
+def _wanted(value: float | None, *, is_limit: bool) -> str:
+    return "" if value is None else f"{'at most' if is_limit else 'at least'} {value:,g}"
 
 
 def bench_pretrain(record: dict) -> str:
@@ -184,6 +206,7 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
     "bench_scores": bench_scores,
+    "bench_preprocess": bench_preprocess,
     "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
