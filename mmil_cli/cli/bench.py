@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.cli.bench_engine import engine
 from mmil_cli.cli.tables import show_table
 
 if TYPE_CHECKING:
@@ -159,5 +160,5 @@ def _score_cells(row: "BenchRow") -> tuple[str, ...]:
     )
 
 
-BENCHES = (mi, scores)
+BENCHES = (mi, scores, engine)
 """The subcommands."""
