@@ -113,7 +113,7 @@ def test_signals_outside_the_main_thread_are_left_alone():
 
 
 def run_until_killed(data, out, steps, seconds, options):
-    """In a process of its own: the run, ended by kill -9 some time after some steps, wherever it is by then."""
+    """In a process of its own: the run, ended by kill -9 some time after some steps, wherever it is."""
     from mmil_cli.stages.pretrain import Watchers
 
     torch.set_num_threads(1)
