@@ -1,4 +1,4 @@
-# make demo   set up, then the whole way on generated studies: about six minutes on two cores
+# make demo   set up, then the whole way on generated studies: a few minutes on two cores
 # make test   set up, then every test
 # make check  format, lint and types
 

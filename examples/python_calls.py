@@ -3,29 +3,27 @@
     .venv/bin/python examples/python_calls.py
 
 Generates studies (not patients), preprocesses, pretrains, measures retrieval; then opens the checkpoint and
-asks it by hand: films and sentences as features, the score of every film with every sentence, and similarity
-maps. About half a minute.
+asks it: films and texts as vectors, the score of every film with every text, and where in a film a phrase is
+found. About half a minute.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from mmil_cli.build import load_checkpoint
+import mmil_cli
 from mmil_cli.config.load import load_recipe
-from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.errors import MmilError
-from mmil_cli.inference import Embedder
 from mmil_cli.stages import phantom, preprocess, pretrain, retrieve
 
-SENTENCES = ("There is a left pleural effusion.", "No pleural effusion.", "The heart is enlarged.")
+TEXTS = ("There is a left pleural effusion.", "No pleural effusion.", "The heart is enlarged.")
 
 
 def main() -> None:
     options = parse_options()
     try:
         checkpoint = make_checkpoint(options)
-        use_checkpoint(checkpoint, options.out / "dataset")
+        use_checkpoint(checkpoint, options.out / "studies")
     except MmilError as error:  # every fault that a user can mend
         sys.exit(f"python_calls: {error}")
 
@@ -47,41 +45,25 @@ def make_checkpoint(options: argparse.Namespace) -> Path:
     return trained.checkpoint
 
 
-def use_checkpoint(checkpoint: Path, data: Path) -> None:
-    """What the commands do with a model, step by step."""
-    embedder = load_checkpoint(checkpoint, device="cpu").embedder
-    dataset = StudyDataset.open(data)
-    rows = dataset.indices("test")[:4]
+def use_checkpoint(checkpoint: Path, studies: Path) -> None:
+    """A trained model in a few lines: films are files (DICOM, PNG, JPEG) or arrays, results NumPy."""
+    model = mmil_cli.load(checkpoint, device="cpu")
+    films = sorted(studies.glob("files/*/*/*/*.dcm"))[:4]
 
-    films = embedder.films([embedder.fit(dataset.pixels(int(row))) for row in rows])
-    print(
-        "regions of each film [B, N, D]:",
-        tuple(films.regions.features.shape),
-        "on a grid",
-        films.regions.grid,
-    )
-    print("features for a probe [B, C]:", tuple(films.pooled.shape))
+    images = model.embed_images(films)
+    print("features for a probe [B, C]:", images.pooled.shape)
+    print("one vector a film [B, D]:", images.embedding.shape)
+    print("regions of each film [B, N, D]:", images.regions.shape, "on a grid", images.grid)
 
-    sentences = embedder.sentences(SENTENCES)
-    print("sentences [U, D]:", tuple(sentences.features.shape))
+    texts = model.embed_texts(TEXTS)
+    print("one vector a text [R, D]:", texts.embedding.shape)
 
-    reports = embedder.reports([[sentence] for sentence in SENTENCES])
-    logits = embedder.logits(films.regions, reports)
-    for row, scores in zip(rows, logits.tolist(), strict=True):
-        print(dataset.row(int(row)).image_id, *(f"{score:.2f}" for score in scores))
+    for film, scores in zip(films, model.score(films, TEXTS), strict=True):
+        print(film.name, *(f"{score:.2f}" for score in scores))
 
-    maps = embedder.maps(films.regions, sentences)
-    print("similarity maps [B, U, rows, columns], NaN where there is no film:", tuple(maps.shape))
-    show_map(embedder, maps[0, 0].tolist())
-
-
-def show_map(embedder: Embedder, values: list[list[float]]) -> None:
-    """One map as digits, 0 where it is lowest and 9 where it is highest."""
-    seen = [value for line in values for value in line if value == value]
-    low, step = min(seen), (max(seen) - min(seen)) / 9 or 1.0
-    print(f"{SENTENCES[0]!r} in the first film, {embedder.contract.size} pixels a side:")
-    for line in values:
-        print(" ".join(f"{(value - low) / step:.0f}" if value == value else "." for value in line))
+    (finding,) = model.ground(films[0], TEXTS[:1])
+    print("map of a phrase over the pixels of the film [H, W]:", finding.values.shape)
+    print("its peak:", finding.peak, "its boxes:", [found.box for found in finding.boxes])
 
 
 def rounded(metrics: dict[str, float]) -> dict[str, float]:

@@ -57,7 +57,10 @@ def test_it_runs_by_the_first_command_of_its_header(name, tiny, tmp_path, monkey
     assert (out / "run" / "checkpoint" / "model.safetensors").is_file()
     assert (out / "dataset" / "dataset.json").is_file()
     if name == "python_calls":
-        assert "similarity maps [B, U, rows, columns], NaN where there is no film: (4, 3, 4, 4)" in printed
+        assert "regions of each film [B, N, D]: (4, 16, 8) on a grid (4, 4)" in printed
+        assert re.search(
+            r"^map of a phrase over the pixels of the film .*: \(\d+, \d+\)$", printed, re.MULTILINE
+        )
     else:
         assert list((out / "results").glob("*.png"))
         assert re.findall(r"^\$ mmil (\w+)", printed, re.MULTILINE) == COMMANDS[name]

@@ -24,6 +24,7 @@ RANKS = {
     "build": 4,
     "objective": 4,
     "stages": 5,
+    "api": 6,
     "cli": 6,
     "__main__": 7,
 }

@@ -15,6 +15,8 @@ from mmil_cli import __version__
 from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
 from mmil_cli.cli.demo import demo
+from mmil_cli.cli.embed import embed
+from mmil_cli.cli.export import export
 from mmil_cli.cli.ground import ground
 from mmil_cli.cli.phantom import phantom
 from mmil_cli.cli.preprocess import preprocess
@@ -76,7 +78,20 @@ app = typer.Typer(
         "`mmil demo` goes all of it on generated studies."
     ),
 )
-for command in (preprocess, audit, pretrain, probe, retrieve, ground, scores, phantom, subset, demo):
+for command in (
+    preprocess,
+    audit,
+    pretrain,
+    probe,
+    retrieve,
+    ground,
+    embed,
+    export,
+    scores,
+    phantom,
+    subset,
+    demo,
+):
     app.command()(_guarded(command))
 
 bench = typer.Typer(

@@ -68,6 +68,12 @@ def ground(
     smooth: Annotated[
         float, typer.Option("--smooth", help="Sigma of a Gaussian over the map, in regions of the grid.")
     ] = 0.0,
+    pseudonymise: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonymise", help="Evaluation: the dataset's key file, for a table with ids of the source."
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -87,7 +93,8 @@ def ground(
     Example: `mmil ground --phrases MS_CXR_Local_Alignment_v1.1.0.csv --data datasets/mimic`
     """
     if phrases is None:
-        _refuse({"--data": data, "--split": split, "--seed": seed}, "evaluates; it needs --phrases with it")
+        evaluating = {"--data": data, "--split": split, "--seed": seed, "--pseudonymise": pseudonymise}
+        _refuse(evaluating, "evaluates; it needs --phrases with it")
         if image is None:
             raise UsageError('give a film and phrases, such as: mmil ground film.dcm "pleural effusion"')
         _ground_film(
@@ -110,6 +117,7 @@ def ground(
         checkpoint=checkpoint,
         out=out,
         smooth=smooth,
+        key=pseudonymise,
         seed=seed or 0,
         device=device,
     )
@@ -155,10 +163,12 @@ def _evaluate(
     checkpoint: Path | None,
     out: Path,
     smooth: float,
+    key: Path | None,
     seed: int,
     device: str,
 ) -> None:
     from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.data.pseudonyms import read_key
     from mmil_cli.stages.ground_phrases import run
 
     with CountProgress("ground", "films") as progress:
@@ -169,6 +179,7 @@ def _evaluate(
             out=out,
             split=None if split == EVERYTHING else split,
             smooth=smooth,
+            pseudonyms=read_key(key) if key else None,
             seed=seed,
             device=device,
             on_progress=progress.update,

@@ -86,9 +86,37 @@ def preprocess(
         Path | None,
         typer.Option("--only", help="What to keep, in a list as for --exclude; all else is left out."),
     ] = None,
+    pseudonymise: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudonymise",
+            help="Replace ids by keyed hashes: a file of 32 bytes or more that only you may read. Equal keys "
+            "give equal ids. Words of reports stay as they are.",
+        ),
+    ] = None,
+    crosswalk: Annotated[
+        Path | None,
+        typer.Option(
+            "--crosswalk", help="With --pseudonymise: write what each new id stands for, for you alone."
+        ),
+    ] = None,
+    study_days: Annotated[
+        bool,
+        typer.Option(
+            "--study-days",
+            help="Keep the days since each patient's first study; dates are never kept (tables: study_date).",
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option("--seed", help="Of the split by patient, where the source names no splits.")
     ] = 0,
+    keep_burned_in: Annotated[
+        bool,
+        typer.Option(
+            "--keep-burned-in",
+            help="Keep films whose headers say that text is burned in, which may name the patient.",
+        ),
+    ] = False,
     max_rejected: Annotated[
         float, typer.Option("--max-rejected", help="Fail when a larger share of the records is unusable.")
     ] = 0.5,
@@ -102,6 +130,10 @@ def preprocess(
     patient_id, view, split. Records that cannot be used are counted, and listed in rejected.csv. An
     interrupted run goes on when the same command is given again.
 
+    Left out are objects of several frames, localisers, segmentations, objects without pixels, and films that
+    say text is burned into them. Colour becomes its luma. Films stay as they are stored, never turned or
+    mirrored; `orientation` is what the header says, and mmil audit counts those that it calls mirrored.
+
     Example: mmil preprocess films.csv --column report=note --column patient_id=group --out data/films
 
     Example: mmil preprocess hospital --reports reports.csv --out data/hospital
@@ -111,24 +143,36 @@ def preprocess(
     Example: mmil preprocess mimic-cxr-jpg --reports mimic-cxr-reports --out data/mimic
     """
     from mmil_cli.cli.progress import CountProgress
+    from mmil_cli.data.pseudonyms import read_key
     from mmil_cli.data.sources.options import SourceOptions
     from mmil_cli.runtime import num_cores
     from mmil_cli.stages.preprocess import run
 
     names = tuple(name.strip() for name in labels.split(",") if name.strip()) if labels is not None else None
+    key = read_key(pseudonymise, remember=crosswalk is not None) if pseudonymise else None
     with CountProgress("preprocess", "films") as progress:
         result = run(
             source,
             out,
             source_options=SourceOptions(
-                source_name, labels_only, _columns(column or []), names, root, tables, reports
+                source_name,
+                labels_only,
+                _columns(column or []),
+                names,
+                root,
+                tables,
+                reports,
+                key,
+                study_days,
             ),
             exclusions=exclude,
             only=only,
+            crosswalk=crosswalk,
             side=side,
             encoding=encoding,
             seed=seed,
             label_reports=label_reports,
+            keep_burned_in=keep_burned_in,
             max_rejected=max_rejected,
             overwrite=overwrite,
             workers=num_cores() if workers is None else workers,

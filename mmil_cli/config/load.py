@@ -95,7 +95,8 @@ def apply_override(tree: Tree, override: str) -> None:
     if not isinstance(section, dict):
         raise UsageError(f"--set {override}: {keys[0]} is no section of the recipe")
     try:
-        section[keys[1]] = _number(yaml.safe_load(value))
+        # A shell strips the quotes of image.layer=''; null is written out.
+        section[keys[1]] = _number(yaml.safe_load(value)) if value.strip() else ""
     except yaml.YAMLError as error:
         raise UsageError(f"--set {override}: the value is not YAML") from error
     if name.strip() == "score.expression" and str(section[keys[1]]) in PRESETS:

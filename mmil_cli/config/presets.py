@@ -84,18 +84,20 @@ PRESETS: dict[str, Preset] = {
     ),
     "scan": Preset(
         method="stacked cross-attention text to image, LSE over words, hinge with the hardest negative",
-        source="Lee et al. 2018, arXiv 1803.08024; tokens for words",
+        source="Lee et al. 2018, arXiv 1803.08024; tokens for words; 100 steps of all negatives first",
         tree=_tree(
             "stacked-attention(gamma=9, pool=lse, gamma_words=6)",
             unit="report",
-            objective="hinge(margin=0.2, negatives=hardest)",
+            objective="hinge(margin=0.2, negatives=hardest, warmup=100)",
             **UNBOUNDED,
         ),
     ),
     "vse++": Preset(
         method="average region x whole report, hinge with the hardest negative",
-        source="Faghri et al. 2018, arXiv 1707.05612",
-        tree=_tree("pooled", unit="report", objective="hinge(margin=0.2, negatives=hardest)", **UNBOUNDED),
+        source="Faghri et al. 2018, arXiv 1707.05612; 100 steps of all negatives first",
+        tree=_tree(
+            "pooled", unit="report", objective="hinge(margin=0.2, negatives=hardest, warmup=100)", **UNBOUNDED
+        ),
     ),
     "filip": Preset(
         method="each region's best word, image to text; each word's best region, text to image; InfoNCE",

@@ -9,7 +9,7 @@ from mmil_cli.data.images import read_film, resize_film
 from mmil_cli.data.labeler import label_report
 from mmil_cli.data.manifest import Record, RecordReason
 from mmil_cli.data.pixels import Encoding, encode
-from mmil_cli.data.reasons import Reason
+from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.reports import Section, normalise, parse_report, report_sentences
 from mmil_cli.errors import RejectedRecord
 
@@ -25,6 +25,7 @@ class Example:
 
     Attributes:
         image: the stored film, encoded; `height` x `width` pixels.
+        view, orientation: of the film, "" where unknown; see `Film`.
         text_key: equal for reports that say the same words.
         to_source: stored pixel coordinates to those of the original film.
     """
@@ -38,6 +39,7 @@ class Example:
     spacing_mm: tuple[float, float] | None
     to_source: Affine
     view: str
+    orientation: str
     sections: tuple[Section, ...]
     sentences: tuple[str, ...]
     text_key: str
@@ -53,14 +55,20 @@ class Rejection:
 
 
 def convert(
-    record: Record, *, side: int, encoding: Encoding, label_reports: bool = False
+    record: Record,
+    *,
+    side: int,
+    encoding: Encoding,
+    label_reports: bool = False,
+    keep_burned_in: bool = False,
 ) -> Example | Rejection:
     """Read, shrink and encode the film, cut the report into sentences; a fault of the record rejects it.
 
-    With `label_reports` the labels are those that the sentences tell, in place of the record's own.
+    With `label_reports` the labels are those that the sentences tell, in place of the record's own. Films
+    that say of themselves that text is burned in are rejected, but for `keep_burned_in`.
     """
     try:
-        example = _convert(record, side, encoding)
+        example = _convert(record, side, encoding, keep_burned_in=keep_burned_in)
     except RejectedRecord as fault:
         return Rejection(record, str(fault.reason), fault.detail)
     if not label_reports:
@@ -68,7 +76,7 @@ def convert(
     return replace(example, record=replace(record, labels=label_report(example.sentences)))
 
 
-def _convert(record: Record, side: int, encoding: Encoding) -> Example:
+def _convert(record: Record, side: int, encoding: Encoding, *, keep_burned_in: bool) -> Example:
     if record.excluded:
         raise RejectedRecord(RecordReason.EXCLUDED, "left out by the list given to --exclude or --only")
     if record.fault:
@@ -81,6 +89,8 @@ def _convert(record: Record, side: int, encoding: Encoding) -> Example:
     if record.image is None:
         raise RejectedRecord(Reason.MISSING_FILE, "the row names no image")
     film = read_film(record.image)
+    if film.burned_in and not keep_burned_in:
+        raise rejected(Reason.BURNED_IN, record.image, "says of itself that text is burned into its picture")
     stored = resize_film(film, side=side)
     return Example(
         record=record,
@@ -92,6 +102,7 @@ def _convert(record: Record, side: int, encoding: Encoding) -> Example:
         spacing_mm=film.spacing_mm,
         to_source=stored.to_source,
         view=normalise_view(record.view) or film.view or "",
+        orientation=film.orientation or "",
         sections=sections,
         sentences=sentences,
         text_key="\n".join(normalise(sentence) for sentence in sentences),

@@ -27,9 +27,11 @@ class Row:
 
     Attributes:
         view: "PA", "AP", "LATERAL", ...; "" where unknown.
+        orientation: where the header says that rows and columns lead, such as "L\\F"; "" where unknown.
         text_key: equal for reports that say the same words.
         to_source: coordinates of the stored film to those of the original one.
         spacing_mm: of the original film, where known.
+        study_day: days since the patient's first study; None where it is not known or was not asked for.
     """
 
     image_id: str
@@ -46,6 +48,8 @@ class Row:
     source_height: int
     source_width: int
     spacing_mm: tuple[float, float] | None
+    orientation: str = ""
+    study_day: int | None = None
 
 
 class StudyDataset:

@@ -3,27 +3,42 @@
 Of the header only the elements that say how pixels are stored and shown are kept, and none of patient or
 institution, so that no message can carry them.
 
-What is not a single still picture is refused: objects without pixel data (reports, presentation states), and
-multi-frame objects, because no frame of a cine or tomosynthesis series is *the* film.
+What is not a single still picture is refused: objects without pixel data (reports, presentation states, a
+PDF), multi-frame objects, because no frame of a cine or tomosynthesis series is *the* film, localisers of CT
+and MR, and grids that are no pictures (segmentations, doses, parametric maps). Captures in colour become
+their luma.
+
+Rows and columns stay as they are stored, as in MIMIC-CXR-JPG: Patient Orientation is told beside the film and
+never acted upon, because it is often wrong while films are stored upright. Laterality is not read: it is of
+paired parts of the body. Overlays are not drawn, presentation states not applied.
 """
 
 import logging
 import math
+import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ParametricMapStorage,
+    RTDoseStorage,
+    SegmentationStorage,
+    SurfaceSegmentationStorage,
+)
 
 from mmil_cli.data.checks import refuse_blank, refuse_large
 from mmil_cli.data.decoding import PIXEL_KEYWORDS, decode_frame
-from mmil_cli.data.film import Film, normalise_view
+from mmil_cli.data.film import Film, view_of_header
 from mmil_cli.data.inflate import refuse_inflated
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.rendering import render
@@ -33,7 +48,8 @@ _REQUIRED = (
 )  # fmt: skip
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = [
-    "SOPClassUID", "Modality", "ViewPosition", "ViewCodeSequence", "PixelSpacing", "ImagerPixelSpacing",
+    "SOPClassUID", "Modality", "ImageType", "PatientOrientation", "BurnedInAnnotation",
+    "ViewPosition", "ViewCodeSequence", "PixelSpacing", "ImagerPixelSpacing",
     *_REQUIRED, "HighBit", "PixelRepresentation", "PlanarConfiguration", "NumberOfFrames",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
     "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape", *_GROUPS,
@@ -41,6 +57,11 @@ _TAGS = [
     *(f"{kind}{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
       for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))),
 ]  # fmt: skip
+_NO_PICTURES = frozenset(
+    {SegmentationStorage, SurfaceSegmentationStorage, ParametricMapStorage, RTDoseStorage}
+)
+_NO_PICTURES_MODALITIES = frozenset({"SEG", "RTDOSE"})
+_DIRECTIONS = re.compile(r"[AFHLPR]{1,3}")
 _FAULTS = (
     BytesLengthException, InvalidDicomError, AttributeError, AssertionError, EOFError, LookupError,
     MemoryError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError, ArithmeticError,
@@ -67,7 +88,8 @@ def read_dicom(path: Path) -> Film:
         codes = decode_frame(header, path)
         pixels = render(codes, header)
         refuse_blank(pixels, path)
-        return Film(pixels, spacing_mm=_spacing(header), view=_view(header))
+        burned_in = str(header.get("BurnedInAnnotation") or "").strip().upper() == "YES"
+        return Film(pixels, _spacing(header), _view(header), _orientation(header), burned_in)
 
 
 def read_header(path: Path) -> Dataset:
@@ -93,6 +115,7 @@ def _check_header(header: Dataset, path: Path) -> None:
         raise rejected(
             Reason.NO_PIXELS, path, "is a DICOM object without pixel data, or is cut off before it"
         )
+    _refuse_other_objects(header, path)
     missing = [keyword for keyword in _REQUIRED if not header.get(keyword)]
     if missing:
         raise rejected(Reason.UNREADABLE, path, f"lacks {', '.join(missing)} in its header")
@@ -100,6 +123,19 @@ def _check_header(header: Dataset, path: Path) -> None:
     if frames > 1:
         raise rejected(Reason.MULTI_FRAME, path, f"holds {frames} frames; a film has one")
     refuse_large(path, width=int(header.Columns), height=int(header.Rows))
+
+
+def _refuse_other_objects(header: Dataset, path: Path) -> None:
+    if header.get("SOPClassUID") in _NO_PICTURES or header.get("Modality") in _NO_PICTURES_MODALITIES:
+        raise rejected(Reason.NOT_A_PICTURE, path, "holds a segmentation, doses or a map and no picture")
+    if "LOCALIZER" in [str(value).strip().upper() for value in _several(header, "ImageType")]:
+        raise rejected(Reason.LOCALISER, path, "is the localiser of a CT or MR study")
+
+
+def _several(header: Dataset, keyword: str) -> Sequence[object]:
+    """The values of an element that may have any number of them."""
+    value = header.get(keyword)
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else [value] if value else []
 
 
 def _guess_syntax(header: Dataset) -> None:
@@ -137,7 +173,15 @@ def _view(header: Dataset) -> str | None:
     """View Position, else the meaning of the view's code."""
     codes = header.get("ViewCodeSequence")
     meaning = codes[0].get("CodeMeaning") if codes else None
-    return normalise_view(header.get("ViewPosition") or meaning)
+    return view_of_header(header.get("ViewPosition")) or view_of_header(meaning)
+
+
+def _orientation(header: Dataset) -> str | None:
+    """Patient Orientation (PS3.3 C.7.6.1.1.1) as it is written, where it is two directions."""
+    directions = [str(value).strip() for value in _several(header, "PatientOrientation")]
+    if len(directions) != 2 or not all(map(_DIRECTIONS.fullmatch, directions)):
+        return None
+    return "\\".join(directions)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ _TAGS = [
     "ConceptNameCodeSequence", "ContentSequence",
 ]  # fmt: skip
 _DIGEST_BYTES = 8
+DATE_LENGTH = 8
+"""The characters of `DicomObject.began` that are its date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def read_object(path: Path) -> DicomObject:
             study=_text(header, "StudyInstanceUID"),
             accession=_text(header, "AccessionNumber"),
             patient="\n".join(filter(None, (_text(header, "PatientID"), _text(header, "IssuerOfPatientID")))),
-            began=_text(header, "StudyDate") + _text(header, "StudyTime"),
+            began=_text(header, "StudyDate").replace(".", "").ljust(DATE_LENGTH) + _text(header, "StudyTime"),
             is_image=bool(header.get("Rows") and header.get("Columns")),
             report=structured_text(header) if is_report else None,
         )

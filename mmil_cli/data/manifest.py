@@ -5,7 +5,8 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class Record:
         needs_report: False for films that are kept for their labels alone.
         fault: what the source itself found wrong, as (reason, sentence); such a record is left out.
         excluded: a list of the user's (`data.exclusion`) leaves it out.
+        taken_on: date of the study, on its way to `study_day`; no record of a listed source has one.
+        study_day: days since the first study of the patient, where asked for (`data.dates`).
     """
 
     image: Path | None
@@ -52,6 +55,8 @@ class Record:
     needs_report: bool = True
     fault: tuple[str, str] | None = None
     excluded: bool = False
+    taken_on: date | None = field(default=None, repr=False)
+    study_day: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def fingerprint(manifest: Manifest) -> str:
     return digest.hexdigest()
 
 
-_TOLD = ("image_id", "study_id", "patient_id", "split", "view", "report", "labels", "fault")
+_TOLD = ("image_id", "study_id", "patient_id", "split", "view", "report", "labels", "fault", "study_day")
 
 
 def _file_state(path: Path | None, root: Path) -> list[str | int] | None:

@@ -9,14 +9,14 @@ import pyarrow as pa
 from mmil_cli.data.convert import Example
 from mmil_cli.data.pixels import Encoding
 
-_TEXTS = ("image_id", "study_id", "patient_id", "split", "view")
+_TEXTS = ("image_id", "study_id", "patient_id", "split", "view", "orientation")
 _SIZES = ("height", "width", "source_height", "source_width")
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _SECTION = pa.struct([("name", pa.string()), ("text", pa.string())])
 
 
-def arrow_schema(label_names: tuple[str, ...], encoding: Encoding) -> pa.Schema:
-    """The schema of all shards of a dataset; a source without labels has no `labels` column."""
+def arrow_schema(label_names: tuple[str, ...], encoding: Encoding, *, study_days: bool = False) -> pa.Schema:
+    """The schema of all shards; `study_day` and, without names of them, `labels` are not in every dataset."""
     fields = [
         *(pa.field(name, pa.string()) for name in _TEXTS),
         pa.field("image", _IMAGE),
@@ -27,13 +27,15 @@ def arrow_schema(label_names: tuple[str, ...], encoding: Encoding) -> pa.Schema:
         pa.field("sentences", pa.list_(pa.string())),
         pa.field("text_key", pa.string()),
     ]
+    if study_days:
+        fields.append(pa.field("study_day", pa.int32()))
     if label_names:
         fields.append(pa.field("labels", pa.struct([(name, pa.int8()) for name in label_names])))
-    features = {"info": {"features": _features(label_names, encoding)}}
+    features = {"info": {"features": _features(label_names, encoding, study_days=study_days)}}
     return pa.schema(fields, metadata={"huggingface": json.dumps(features)})
 
 
-def arrow_row(example: Example, label_names: tuple[str, ...]) -> dict[str, Any]:
+def arrow_row(example: Example, label_names: tuple[str, ...], *, study_days: bool = False) -> dict[str, Any]:
     """An example as the values of `arrow_schema`."""
     record, affine = example.record, example.to_source
     row: dict[str, Any] = {
@@ -42,6 +44,7 @@ def arrow_row(example: Example, label_names: tuple[str, ...]) -> dict[str, Any]:
         "patient_id": record.patient_id,
         "split": record.split,
         "view": example.view,
+        "orientation": example.orientation,
         "image": {"bytes": example.image, "path": None},
         **{name: getattr(example, name) for name in _SIZES},
         "spacing": list(example.spacing_mm) if example.spacing_mm else None,
@@ -50,6 +53,8 @@ def arrow_row(example: Example, label_names: tuple[str, ...]) -> dict[str, Any]:
         "sentences": list(example.sentences),
         "text_key": example.text_key,
     }
+    if study_days:
+        row["study_day"] = record.study_day
     if label_names:
         row["labels"] = dict(zip(label_names, record.labels, strict=True))
     return row
@@ -63,7 +68,7 @@ def row_digest(row: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _features(label_names: tuple[str, ...], encoding: Encoding) -> dict[str, Any]:
+def _features(label_names: tuple[str, ...], encoding: Encoding, *, study_days: bool) -> dict[str, Any]:
     """The Hugging Face features; raw pixels are bytes there, because an Image must be a file of its own."""
     text = _value("string")
     raw = {"bytes": _value("binary"), "path": text}
@@ -77,6 +82,8 @@ def _features(label_names: tuple[str, ...], encoding: Encoding) -> dict[str, Any
         "sentences": [text],
         "text_key": text,
     }
+    if study_days:
+        features["study_day"] = _value("int32")
     if label_names:
         features["labels"] = {name: _value("int8") for name in label_names}
     return features

@@ -16,6 +16,7 @@ from mmil_cli.data.info import REJECTED_FILE, DatasetInfo, ShardInfo, SplitCount
 from mmil_cli.data.manifest import relative_path
 from mmil_cli.data.pixels import Encoding
 from mmil_cli.data.progress import Plan, ShardProgress, Workshop, shard_name, write_whole
+from mmil_cli.data.pseudonyms import without_names
 from mmil_cli.data.schema import arrow_row, arrow_schema, row_digest
 
 BATCH_ROWS = 128
@@ -30,14 +31,17 @@ class Layout:
 
     Attributes:
         shard_rows: rows of a full shard.
-        root: the folder that paths in `rejected.csv` are relative to.
+        root: the folder that paths in `rejected.csv` are relative to; None where ids are pseudonyms, and
+            neither paths nor names of files are told.
+        study_days: rows carry the day of their study.
     """
 
     label_names: tuple[str, ...]
     encoding: Encoding
     side: int
-    root: Path
+    root: Path | None
     shard_rows: int = 1024
+    study_days: bool = False
 
 
 @dataclass
@@ -61,7 +65,7 @@ class ShardWriter:
     def __init__(self, workshop: Workshop, layout: Layout) -> None:
         self._workshop = workshop
         self._layout = layout
-        self._schema = arrow_schema(layout.label_names, layout.encoding)
+        self._schema = arrow_schema(layout.label_names, layout.encoding, study_days=layout.study_days)
         self._shards: list[ShardInfo] = []
         self._content = hashlib.sha256()
         self._rejected: list[tuple[str, ...]] = []
@@ -82,7 +86,7 @@ class ShardWriter:
         if isinstance(outcome, Rejection):
             self._open.rejected.append(self._line(outcome))
             return
-        row = arrow_row(outcome, self._layout.label_names)
+        row = arrow_row(outcome, self._layout.label_names, study_days=self._layout.study_days)
         self._open.rows.append(row)
         self._open.digests.append(row_digest(row))
         if len(self._open.rows) == BATCH_ROWS:
@@ -151,6 +155,14 @@ class ShardWriter:
 
     def _line(self, rejection: Rejection) -> tuple[str, ...]:
         record = rejection.record
+        if self._layout.root is None:
+            return (
+                record.image_id,
+                record.study_id,
+                "",
+                rejection.reason,
+                without_names(rejection.detail, record),
+            )
         path = record.image and relative_path(record.image, self._layout.root)
         return record.image_id, record.study_id, path or "", rejection.reason, rejection.detail
 

@@ -106,6 +106,11 @@ CHECKS: dict[str, Check] = {
         "The film looks like the negative of the others of its view.",
         "Look at the pictures; mend the files, or leave them out with --exclude.",
     ),
+    "turned-films": _soft(
+        "films",
+        "The header says that the film is mirrored or lies on its side (Patient Orientation).",
+        "Headers are often wrong: look at the pictures; leave films out with --exclude where it is true.",
+    ),
     "contradicted-labels": _soft(
         "labels",
         "The label is 1 and the report plainly denies it, or 0 and the report plainly affirms it.",

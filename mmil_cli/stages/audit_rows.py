@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mmil_cli.data.dataset import Row, StudyDataset
+from mmil_cli.data.film import is_turned
 from mmil_cli.data.likeness import DESCRIPTOR_LENGTH, descriptor
 from mmil_cli.data.sentences import has_words
 from mmil_cli.data.stances import finding_pattern, plain_stance
@@ -78,6 +79,8 @@ def gather(
         facts = gathered.facts[index]
         _identify(gathered, facts, row)
         _look_at_film(gathered, index, dataset, facts)
+        if is_turned(row.orientation):
+            gathered.note("turned-films", index, f"Patient Orientation {row.orientation}")
         told = {
             name: None if np.isnan(value) else int(value)
             for name, value in zip(patterns, labels[index], strict=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mmil_cli.data.fit import FittedFilm
 from mmil_cli.data.geometry import Affine
-from mmil_cli.data.images import read_film, resize_film
+from mmil_cli.data.images import Film, read_film, resize_film
 from mmil_cli.inference import Embedder
 
 
@@ -39,7 +39,11 @@ def open_film(path: Path, embedder: Embedder) -> OpenedFilm:
     Raises:
         RejectedRecord: the file gives no film.
     """
-    film = read_film(path)
+    return prepare_film(read_film(path), embedder, path=path)
+
+
+def prepare_film(film: Film, embedder: Embedder, *, path: Path) -> OpenedFilm:
+    """A film as displayed, prepared as the training films of the model were; `path` is its name."""
     stored = resize_film(film, side=embedder.contract.stored_side)
     fitted = embedder.fit(stored.pixels)
     return OpenedFilm(

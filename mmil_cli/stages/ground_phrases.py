@@ -4,11 +4,14 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from mmil_cli.data.phrases import read_phrases
+from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.phrases import Phrase, read_phrases
+from mmil_cli.data.pseudonyms import OPTION, Pseudonyms
+from mmil_cli.errors import UsageError
 from mmil_cli.files import make_folder, write_json, write_text
 from mmil_cli.metrics.grounding import METRICS, GroundingScores
 from mmil_cli.metrics.grounding_table import (
@@ -60,6 +63,7 @@ def run(
     out: Path,
     split: str | None = "test",
     smooth: float = 0.0,
+    pseudonyms: Pseudonyms | None = None,
     seed: int = 0,
     bootstrap: int = 1000,
     device: str = "auto",
@@ -87,18 +91,20 @@ def run(
         out: folder for the two files.
         split: of the dataset; None for all films, and then there is no location prior.
         smooth: sigma of a Gaussian over each map, in regions; 0 for none.
+        pseudonyms: of a dataset whose ids are such, for a table that has the source's own.
         seed: of shuffled phrases and resampling.
         bootstrap: number of resamples.
         device: auto, cpu or cuda.
         on_progress: told of films done and films in all.
 
     Raises:
-        UsageError: a column or the split is missing.
+        UsageError: a column or the split is missing, or the key is not that of the dataset.
         DataError: no phrase belongs to a film of the split, or the table is wrong or contradicts the films.
     """
     check_smooth(smooth)
     wanted = read_phrases(phrases)
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
+    wanted = _as_in_dataset(wanted, evaluation.dataset, pseudonyms)
     selection = select(wanted, evaluation.dataset, split=split, seed=seed, table=phrases)
     make_folder(out)
     scores = PhraseScorer(evaluation, selection, smooth=smooth).go(on_progress)
@@ -109,6 +115,29 @@ def run(
     write_json(result.record, {**_record(result), **provenance})
     write_text(result.samples, _samples_csv(selection.samples, scores))
     return result
+
+
+def _as_in_dataset(
+    phrases: list[Phrase], dataset: StudyDataset, pseudonyms: Pseudonyms | None
+) -> list[Phrase]:
+    """The phrases with the ids that the dataset has for their films."""
+    check = dataset.info.options.get(OPTION)
+    known = set(dataset.column("image_id").tolist())
+    if pseudonyms is None:
+        if check is None or any(phrase.image_id in known for phrase in phrases):
+            return phrases
+        raise UsageError(
+            f"the ids of {dataset.folder} are pseudonyms; give its key with --pseudonymise KEYFILE"
+        )
+    if check is None:
+        raise UsageError(f"--pseudonymise: the ids of {dataset.folder} are no pseudonyms; leave it out")
+    if check != pseudonyms.check:
+        raise UsageError(f"--pseudonymise: {dataset.folder} was made with another key; give that one")
+    named = [pseudonyms.name("image_id", phrase.image_id) for phrase in phrases]
+    return [
+        phrase if phrase.image_id in known else replace(phrase, image_id=name)
+        for phrase, name in zip(phrases, named, strict=True)
+    ]
 
 
 def _notes(selection: Selection) -> tuple[str, ...]:

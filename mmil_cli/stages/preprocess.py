@@ -23,6 +23,7 @@ from mmil_cli.data.labeler import labelled_by_reports
 from mmil_cli.data.manifest import Manifest, Record, RecordReason, check_manifest, fingerprint
 from mmil_cli.data.pixels import DEFAULT_ENCODING, Encoding
 from mmil_cli.data.progress import Plan, Workshop, finished_dataset
+from mmil_cli.data.pseudonyms import check_crosswalk, write_crosswalk
 from mmil_cli.data.shards import Layout, ShardWriter
 from mmil_cli.data.sources.find import find_records
 from mmil_cli.data.sources.options import SourceOptions
@@ -67,10 +68,12 @@ def run(
     source_options: SourceOptions | None = None,
     exclusions: Path | None = None,
     only: Path | None = None,
+    crosswalk: Path | None = None,
     side: int = DEFAULT_SIDE,
     encoding: Encoding = DEFAULT_ENCODING,
     seed: int = 0,
     label_reports: bool = False,
+    keep_burned_in: bool = False,
     max_rejected: float = DEFAULT_MAX_REJECTED,
     overwrite: bool = False,
     workers: int = 1,
@@ -91,10 +94,12 @@ def run(
         exclusions: a list of images, studies or patients to leave out (`data.exclusion`); they count as
             rejected for the reason `excluded`, but not towards `max_rejected`.
         only: such a list of what to keep; all else is left out in the same way.
+        crosswalk: where to write which record each pseudonym stands for, readable by its owner alone.
         side: pixels of the long side of a stored film; smaller films are not enlarged.
         encoding: how pixels are stored.
         seed: of the split by patient, where the source names no splits.
         label_reports: take CheXpert's 14 labels from the reports, in place of the source's own.
+        keep_burned_in: keep films whose headers say that text is burned into them.
         max_rejected: share of the records beyond which the run fails.
         overwrite: replace another dataset at `out`, or another interrupted run for it.
         workers: processes that read films; 1 works in this process.
@@ -108,7 +113,11 @@ def run(
     """
     _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
     options = source_options or SourceOptions()
-    manifest = _listed(source, options, exclusions, only, seed, label_reports=label_reports)
+    if crosswalk:
+        check_crosswalk(crosswalk, out, options.pseudonyms)
+    manifest = _listed(source, options, exclusions, only, crosswalk, seed, label_reports=label_reports)
+    if keep_burned_in:
+        manifest = replace(manifest, options=(*manifest.options, ("burned_in", "kept")))
     plan = _plan(manifest, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
     info = finished_dataset(out, plan, overwrite=overwrite)
     workshop = Workshop(out)
@@ -116,8 +125,15 @@ def run(
         workshop.remove()
         return PreprocessResult(out, info, True, len(manifest.records), manifest.notes)
     workshop.start(plan, overwrite=overwrite)
-    layout = Layout(manifest.label_names, encoding, side, manifest.root, shard_rows)
-    work = partial(convert, side=side, encoding=encoding, label_reports=label_reports)
+    root = None if options.pseudonyms else manifest.root
+    layout = Layout(manifest.label_names, encoding, side, root, shard_rows, options.study_days)
+    work = partial(
+        convert,
+        side=side,
+        encoding=encoding,
+        label_reports=label_reports,
+        keep_burned_in=keep_burned_in,
+    )
     with closing(ShardWriter(workshop, layout)) as writer:
         resumed = writer.records
         with _executor(executor, workers) as pool:
@@ -133,6 +149,7 @@ def _listed(
     options: SourceOptions,
     exclusions: Path | None,
     only: Path | None,
+    crosswalk: Path | None,
     seed: int,
     *,
     label_reports: bool,
@@ -145,13 +162,15 @@ def _listed(
     if label_reports and options.labels_only:
         raise UsageError("--label-reports needs the reports that --labels-only leaves out; give one of them")
     manifest = find_records(source, options)
+    if crosswalk and options.pseudonyms:
+        write_crosswalk(crosswalk, manifest, options.pseudonyms)
     if label_reports:
         manifest = labelled_by_reports(manifest)
     check_manifest(manifest)
     if exclusions:
-        manifest = exclude(manifest, exclusions)
+        manifest = exclude(manifest, exclusions, options.pseudonyms)
     if only:
-        manifest = keep_only(manifest, only)
+        manifest = keep_only(manifest, only, options.pseudonyms)
     return replace(manifest, records=assign_splits(manifest.records, seed=seed))
 
 

@@ -130,7 +130,7 @@ def find_films(
     Raises:
         UsageError: a text without words, or no such split.
     """
-    reports = [_sentences(text) for text in texts]
+    reports = [read_text(text) for text in texts]
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
     rows = evaluation.dataset.indices(split)
     scorer = ReportScorer(evaluation.embedder, reports)
@@ -190,13 +190,18 @@ def find_reports(
     )
 
 
-def _sentences(text: str) -> list[str]:
+def read_text(text: str) -> list[str]:
+    """The sentences of a text that is looked for.
+
+    Raises:
+        UsageError: it has no words, or is no text.
+    """
     if not has_words(text):
         raise UsageError(
-            f"--text {text!r} has no word to look for; give a phrase such as 'left pleural effusion'"
+            f"the text {text!r} has no word to look for; give a phrase such as 'left pleural effusion'"
         )
     if not is_unicode(text):
-        raise UsageError(f"--text {text!a} is not UTF-8 text; set the terminal to UTF-8")
+        raise UsageError(f"the text {text!a} is not UTF-8 text; set the terminal to UTF-8")
     return split_sentences(text) or [text]
 
 

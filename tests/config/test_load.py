@@ -39,6 +39,14 @@ def test_overrides_are_typed_and_win_over_the_file(tmp_path):
     assert recipe.score.learn_temperature is False
 
 
+def test_an_override_of_nothing_is_an_empty_string_and_null_is_written_out():
+    from mmil_cli.config.load import load_recipe
+
+    recipe = load_recipe("pretrained", overrides=["image.layer=", "optim.text_lr=null"])
+    assert recipe.image.layer == ""
+    assert recipe.optim.text_lr is None
+
+
 def test_every_problem_is_told_at_once_with_the_nearest_name(tmp_path):
     from mmil_cli.config.load import load_recipe
     from mmil_cli.errors import UsageError

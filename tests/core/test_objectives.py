@@ -13,6 +13,7 @@ import torch
 OTHER = {
     ("hinge", "margin"): 0.7,
     ("hinge", "negatives"): "all",
+    ("hinge", "warmup"): 1000,
     ("infonce", "image_to_text"): 0.75,
     ("mine", "decay"): 0.5,
     ("sigmoid", "bias"): -1.0,
@@ -162,8 +163,8 @@ def slow_infonce(logits, positive, negative, *, image_to_text=0.5):
     return image_to_text * to_text + (1 - image_to_text) * to_image
 
 
-def slow_hinge(logits, positive, negative, *, margin=0.2, negatives="hardest"):
-    pool = {"hardest": max, "all": sum}[negatives]
+def slow_hinge(logits, positive, negative, *, margin=0.2, negatives="hardest", warmup=0):
+    pool = sum if warmup or negatives == "all" else max  # the batches of these tests all are of the warm-up
 
     def one_way(*tables):
         return mean(
@@ -359,7 +360,7 @@ def test_options_out_of_range_are_refused_by_name(option):
     from mmil_cli.errors import UsageError
 
     name, key = option
-    wrong = "hardly" if options_of(OBJECTIVES[name])[key].annotation is str else math.nan
+    wrong = {str: "hardly", int: -1, float: math.nan}[options_of(OBJECTIVES[name])[key].annotation]
     with pytest.raises(UsageError, match=f"^{name}: {key} must be .*, not .*{wrong}"):
         make(name, **{key: wrong})
 
@@ -524,6 +525,20 @@ def test_negatives_that_tie_for_the_hardest_share_its_gradient():
     _, grad = value_and_gradient(make("hinge"), logits, apart(3))
     # row 0 gives half of its 1/3 to each of its two; as columns 1 and 2, each is the hardest alone
     assert grad[0].tolist() == pytest.approx([-1 / 3, 1 / 6 + 1 / 3, 1 / 6 + 1 / 3])
+
+
+def test_the_hinge_warms_up_on_all_negatives_in_training_alone():
+    objective, logits = make("hinge", warmup=2), random_logits()
+    hardest, every = (
+        value_and_gradient(make("hinge", negatives=n), logits, apart(7)) for n in ("hardest", "all")
+    )
+    assert objective.eval()(logits, apart(7)).total == hardest[0]
+    objective.train()
+    totals = [objective(logits, apart(7)).total.item() for _ in range(3)]
+    assert totals == [every[0], every[0], hardest[0]]
+    resumed = make("hinge", warmup=2)
+    resumed.load_state_dict(objective.state_dict())
+    assert resumed(logits, apart(7)).total == hardest[0]
 
 
 def test_the_hinge_is_flat_where_every_positive_wins_by_the_margin():

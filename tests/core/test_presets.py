@@ -161,7 +161,7 @@ def mean(x, y):
 
 
 def noisy_or(x, y):
-    return 1 - torch.prod(1 - torch.sigmoid(5 * x @ y - 3))
+    return 1 - torch.prod(1 - torch.sigmoid(5 * x @ y - 6))
 
 
 def nl(x, y):

@@ -37,10 +37,13 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
+    ParametricMapStorage,
     RLELossless,
+    RTDoseStorage,
 )
 
 from mmil_cli.data.dicom import read_dicom, read_header
+from mmil_cli.data.film import is_turned
 from mmil_cli.data.images import read_film
 from mmil_cli.data.reasons import Reason
 
@@ -87,6 +90,44 @@ class TestHeader:
             read_dicom(write(tmp_path / "a.dcm", some_values(12, False), ViewCodeSequence=[code])).view
             == "PA"
         )
+
+    @pytest.mark.parametrize("view", ["PA SMITH", "AP BED 4711", "CHEST OF ADA"])
+    def test_a_view_that_says_more_is_none(self, tmp_path, view: str) -> None:
+        assert read_dicom(write(tmp_path / "a.dcm", some_values(12, False), ViewPosition=view)).view is None
+        code = Dataset()
+        code.CodeMeaning = f"{view} lateral"
+        film = read_dicom(write(tmp_path / "a.dcm", some_values(12, False), ViewCodeSequence=[code]))
+        assert film.view is None
+
+    @pytest.mark.parametrize("view", ["AP AXIAL", "LLD", "LAO", "LATERAL DECUB", "AP OBLIQUE"])
+    def test_other_projections_keep_their_names(self, tmp_path, view: str) -> None:
+        assert read_dicom(write(tmp_path / "a.dcm", some_values(12, False), ViewPosition=view)).view == view
+
+    @pytest.mark.parametrize(
+        ("written", "told", "turned"),
+        [
+            (["L", "F"], "L\\F", False),
+            (["A", "FR"], "A\\FR", False),
+            (["R", "F"], "R\\F", True),
+            (["F", "L"], "F\\L", True),
+            (["L", "H"], "L\\H", True),
+            (["L"], None, False),
+            ("", None, False),
+            (["LEFT", "DOE"], None, False),
+        ],
+    )
+    def test_the_orientation_is_told_and_changes_no_pixel(self, tmp_path, written, told, turned) -> None:
+        stored = some_values(12, False)
+        plain = read_dicom(write(tmp_path / "a.dcm", stored))
+        film = read_dicom(write(tmp_path / "b.dcm", stored, PatientOrientation=written))
+        assert film.orientation == told
+        assert is_turned(told or "") == turned
+        np.testing.assert_array_equal(film.pixels, plain.pixels)
+
+    @pytest.mark.parametrize(("flag", "burned"), [("YES", True), ("NO", False), ("", False), (None, False)])
+    def test_the_flag_of_burned_in_text(self, tmp_path, flag: str | None, burned: bool) -> None:
+        elements = {} if flag is None else {"BurnedInAnnotation": flag}
+        assert read_dicom(write(tmp_path / "a.dcm", some_values(12, False), **elements)).burned_in == burned
 
     def test_functional_groups_of_enhanced_objects(self, tmp_path) -> None:
         stored = some_values(12, False)
@@ -135,6 +176,10 @@ class TestRejections:
             ({"PhotometricInterpretation": "NONSENSE"}, Reason.UNREADABLE),
             ({"PixelData": None}, Reason.NO_PIXELS),
             ({"RescaleSlope": "0", "RescaleIntercept": "1"}, Reason.BLANK),
+            ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, Reason.LOCALISER),
+            ({"Modality": "SEG"}, Reason.NOT_A_PICTURE),
+            ({"SOPClassUID": RTDoseStorage}, Reason.NOT_A_PICTURE),
+            ({"SOPClassUID": ParametricMapStorage}, Reason.NOT_A_PICTURE),
         ],
     )
     def test_headers(self, tmp_path, elements: dict[str, Any], reason: Reason) -> None:

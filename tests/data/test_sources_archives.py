@@ -155,7 +155,7 @@ def test_rsna_with_contradicting_rows_or_a_broken_mapping(tmp_path: Path) -> Non
     table = tmp_path / "stage_2_train_labels.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, "bb-02,,,,,1"]))
-    with pytest.raises(DataError, match="gives bb-02 both 0 and 1 as Target"):
+    with pytest.raises(DataError, match=r"gives one film both 0 and 1 as Target, the latter in row 5"):
         find(tmp_path, labels_only=True)
 
 

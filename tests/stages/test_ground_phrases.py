@@ -13,9 +13,12 @@ from patch_fixtures import Patches
 from mmil_cli.build import load_checkpoint
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.phrases import Phrase, read_phrases
+from mmil_cli.data.pseudonyms import Pseudonyms
+from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.errors import DataError, UsageError
 from mmil_cli.metrics.grounding import score_map
 from mmil_cli.metrics.regions import boxes_mask
+from mmil_cli.stages import preprocess
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.ground import ground_film
 from mmil_cli.stages.ground_phrases import PhraseResult, run
@@ -222,3 +225,44 @@ def test_the_centre_prior_peaks_in_the_centre() -> None:
     assert np.unravel_index(prior.argmax(), prior.shape) == (20, 15)
     assert prior.max() == 1
     assert prior[0, 0] == prior[-1, -1] == pytest.approx(np.exp(-4), rel=0.3)
+
+
+NAMES = Pseudonyms(b"a key that is made for tests alone")
+
+
+@pytest.fixture(scope="module")
+def named(patches: Patches, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("named") / "data"
+    preprocess.run(patches.films / "table.csv", out, source_options=SourceOptions(pseudonyms=NAMES), side=75)
+    return out
+
+
+class TestPseudonyms:
+    """The phrases of a table by the source's own ids, in a dataset that has other ones."""
+
+    def test_under_the_key_they_are_evaluated_as_before(
+        self, result: PhraseResult, patches: Patches, named: Path, tmp_path: Path
+    ) -> None:
+        options = {"checkpoint": patches.run, "out": tmp_path, "bootstrap": 20, "device": "cpu"}
+        found = run(patches.phrases, named, pseudonyms=NAMES, **options)
+        assert found.num_phrases == result.num_phrases
+        for metric in ("pointing", "cnr_signed"):
+            before = result.tables["model"].micro.metrics[metric].value
+            assert found.tables["model"].micro.metrics[metric].value == pytest.approx(before)
+        assert "test000" not in found.samples.read_text()
+
+    @pytest.mark.parametrize(
+        ("key", "message"),
+        [(None, "are pseudonyms; give its key"), (b"x" * 32, "made with another key; give that one")],
+    )
+    def test_without_the_key_they_are_refused(
+        self, patches: Patches, named: Path, tmp_path: Path, key: bytes | None, message: str
+    ) -> None:
+        names = Pseudonyms(key) if key else None
+        with pytest.raises(UsageError, match=message):
+            run(patches.phrases, named, checkpoint=patches.run, out=tmp_path, pseudonyms=names, device="cpu")
+
+    def test_a_key_for_plain_ids_is_refused(self, patches: Patches, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="are no pseudonyms; leave it out"):
+            run(patches.phrases, patches.dataset, checkpoint=patches.run, out=tmp_path,
+                pseudonyms=NAMES, device="cpu")  # fmt: skip

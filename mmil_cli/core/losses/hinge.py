@@ -29,19 +29,24 @@ class Hinge(nn.Module):
     that tie for the hardest share its gradient in equal parts. An anchor without negatives costs 0; one
     without positives does not count. The margin is in units of the logits: the paper's 0.2 is meant for
     cosines, hence for a logit scale of 1.
+    From scratch the hardest negative tends to pull all embeddings together, where the loss stays at twice the
+    margin. While training, the first `warmup` batches therefore cost all negatives, as in the code of
+    VSE-infinity, Chen et al. 2021 (arXiv 2011.04305).
     Bounds no mutual information, hence has no `estimate`.
 
     Args:
         margin: by how much a positive has to win, a finite number of at least 0.
         negatives: `hardest` or `all`.
+        warmup: batches of training before the hardest negative is the only one; 0 for none.
     """
 
     equation: ClassVar[str] = (
         "mean_b max_n [margin + l_bn - l_bb]_+ + (same over columns); or sum_n for max_n"
     )
     source: ClassVar[str] = "Faghri et al. 2018 (VSE++), arXiv 1707.05612"
+    num_warm: Tensor
 
-    def __init__(self, *, margin: float = 0.2, negatives: str = "hardest") -> None:
+    def __init__(self, *, margin: float = 0.2, negatives: str = "hardest", warmup: int = 0) -> None:
         super().__init__()
         check_option(
             math.isfinite(margin) and margin >= 0,
@@ -57,18 +62,33 @@ class Hinge(nn.Module):
             value=negatives,
             range_=" or ".join(Negatives),
         )
-        self.margin = margin
+        check_option(
+            warmup >= 0,
+            objective="hinge",
+            option="warmup",
+            value=float(warmup),
+            range_="a whole number of at least 0",
+        )
+        self.margin, self.warmup = margin, warmup
         self.negatives = Negatives(negatives)
+        self.register_buffer("num_warm", torch.tensor(0))  # batches of the warm-up done
 
     def forward(self, logits: Float[Tensor, "image report"], pairing: Pairing) -> Loss:
         """The loss in units of the logits; parts `image_to_text` and `text_to_image` add up to it."""
-        cost = _hardest if self.negatives is Negatives.HARDEST else _all
+        cost = _hardest if self.negatives is Negatives.HARDEST and not self._warms_up() else _all
         images, reports = both_directions(readable(logits, pairing), pairing)
         image_to_text, text_to_image = cost(images, self.margin), cost(reports, self.margin)
         return Loss(
             total=image_to_text + text_to_image,
             parts={"image_to_text": image_to_text.detach(), "text_to_image": text_to_image.detach()},
         )
+
+    def _warms_up(self) -> bool:
+        """Whether this batch belongs to the warm-up, which it then brings on by one."""
+        if not self.training or self.num_warm >= self.warmup:
+            return False
+        self.num_warm += 1
+        return True
 
 
 def _hardest(anchors: Anchors, margin: float) -> Float[Tensor, ""]:

@@ -75,7 +75,10 @@ def _labels_of(table: Table, split: str) -> dict[Key, _Labelled]:
         for side, projection in zip(table.column("Frontal/Lateral"), table.column("AP/PA"), strict=True)
     ]
     rows = zip(paths, views, zip(*values, strict=True), strict=True)
-    return {_key(path, table.path): _Labelled(path, split, view, labels) for path, view, labels in rows}
+    return {
+        _key(path, table.path, row): _Labelled(path, split, view, labels)
+        for row, (path, view, labels) in enumerate(rows, start=1)
+    }
 
 
 def _of_labels(labels: Mapping[Key, _Labelled], root: Path) -> list[Record]:
@@ -91,7 +94,7 @@ def _of_plus(table: Table, labels: Mapping[Key, _Labelled], root: Path) -> list[
     views = zip(table.column("frontal_lateral"), table.column("ap_pa"), strict=True)
     records = []
     for place, (path, split, view) in enumerate(zip(paths, splits, views, strict=True)):
-        key = _key(path, table.path)
+        key = _key(path, table.path, place + 1)
         row = labels.get(key)
         records.append(
             Record(_film(root, path), "_".join(key), "_".join(key[:2]), key[0],
@@ -113,11 +116,12 @@ def _cell(table: Table, place: int, column: str) -> str:
     return table.rows[place][table.place(column)]
 
 
-def _key(path: str, table: Path) -> Key:
+def _key(path: str, table: Path, row: int) -> Key:
     parts = PurePosixPath(path).parts[-4:]
     if len(parts) < 4 or {"..", "/"} & set(parts):
         raise DataError(
-            f"{table.name} names a film {path!r}; CheXpert's are train/patient00001/study1/view1_frontal.jpg"
+            f"{table.name} names a film otherwise than train/patient00001/study1/view1_frontal.jpg, first in "
+            f"row {row}: take the table as CheXpert gives it"
         )
     return parts[1], parts[2], PurePosixPath(parts[3]).stem
 

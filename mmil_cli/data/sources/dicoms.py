@@ -3,7 +3,8 @@
 Films and reports are put together by what the headers say; nothing of it is told. Ids of the dataset are
 hashes of the instance and study UIDs. A patient's own number could be found again by trying all numbers, so a
 patient is named after the first of the studies there (by date, then UID): the name stays while later studies
-come in, and changes if an earlier one does. [ours]
+come in, and changes if an earlier one does. [ours] Under a key (`data.pseudonyms`) nothing can be tried out:
+it names the instance UID, the study UID, and the patient's number with who issued it (where the header says).
 """
 
 from collections import defaultdict
@@ -12,14 +13,16 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from mmil_cli.data.dicom_objects import DicomObject, is_dicom, opaque_id, read_object
+from mmil_cli.data.dates import parse_date
+from mmil_cli.data.dicom_objects import DATE_LENGTH, DicomObject, is_dicom, opaque_id, read_object
 from mmil_cli.data.manifest import Manifest, Record, RecordReason, relative_path
+from mmil_cli.data.pseudonyms import LEVELS, Pseudonyms
 from mmil_cli.data.sources.films import files_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.report_files import StudyNames, matched_files, matched_rows
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.tables import TABLE_SUFFIXES
-from mmil_cli.errors import DataError, RejectedRecord, listing
+from mmil_cli.errors import DataError, RejectedRecord
 
 _LOOKED_AT = 200
 """Files of which one must be DICOM for a folder to be taken for one of DICOM files."""
@@ -58,17 +61,17 @@ def find(path: Path, options: SourceOptions) -> Manifest:
             f"no report belongs to any of the {len(listed.films)} films of {path}{_wordless(listed)}; "
             f"{_WHERE}"
         )
-    patients = _patients(listed.films)
+    names_of = _Names(options.pseudonyms, {} if options.pseudonyms else _patients(listed.films))
     records = [
-        *(_record(film, texts.get(film.study), patients, path) for film in listed.films),
-        *(_broken(file, fault, path) for file, fault in listed.broken),
+        *(_record(film, texts.get(film.study), names_of, path) for film in listed.films),
+        *(_broken(file, fault, names_of, path) for file, fault in listed.broken),
     ]
     return Manifest(
         "dicoms",
         path.absolute(),
         tuple(sorted(records, key=lambda record: str(record.image))),
-        options=(("reports", relative_path(options.reports, path)),) if options.reports else (),
-        notes=(*_notes(listed), *notes),
+        options=(("reports", names_of.place(options.reports, path)),) if options.reports else (),
+        notes=(*_notes(listed, options), *notes),
     )
 
 
@@ -153,25 +156,53 @@ def _wordless(listed: _Listing) -> str:
     return f" ({count} structured reports have no text under a heading that is known)" if count else ""
 
 
-def _record(film: DicomObject, report: str | Path | None, patients: Mapping[str, str], root: Path) -> Record:
-    study_id = opaque_id(film.study)
+@dataclass(frozen=True)
+class _Names:
+    """What stands for the ids of headers: hashes, keyed ones where there is a key.
+
+    Attributes:
+        patients: without a key, the name of each patient that has a number.
+    """
+
+    pseudonyms: Pseudonyms | None
+    patients: Mapping[str, str]
+
+    def name(self, level: str, original: str) -> str:
+        """The name of an image or study, or of a patient without a number."""
+        return self.pseudonyms.name(level, original) if self.pseudonyms else opaque_id(original)
+
+    def patient(self, film: DicomObject) -> str:
+        """The name of the patient of a film."""
+        if self.pseudonyms:
+            return self.pseudonyms.name("patient_id", film.patient or film.study)
+        return self.patients.get(film.patient, opaque_id(film.study))
+
+    def place(self, path: Path, root: Path) -> str:
+        """A path relative to the root, or under a key what stands for it."""
+        place = relative_path(path, root)
+        return self.pseudonyms.name("place", place) if self.pseudonyms else place
+
+
+def _record(film: DicomObject, report: str | Path | None, names: _Names, root: Path) -> Record:
     return Record(
         image=film.path,
-        image_id=opaque_id(film.instance or relative_path(film.path, root)),
-        study_id=study_id,
-        patient_id=patients.get(film.patient, study_id),
+        image_id=names.name("image_id", film.instance or relative_path(film.path, root)),
+        study_id=names.name("study_id", film.study),
+        patient_id=names.patient(film),
         report=report if isinstance(report, str) else None,
         report_path=report if isinstance(report, Path) else None,
         fault=_NO_REPORT if report is None else None,
+        taken_on=parse_date(film.began[:DATE_LENGTH]),
     )
 
 
-def _broken(file: Path, fault: RejectedRecord, root: Path) -> Record:
-    name = opaque_id(relative_path(file, root))
-    return Record(file, name, name, name, fault=(str(fault.reason), fault.detail))
+def _broken(file: Path, fault: RejectedRecord, names: _Names, root: Path) -> Record:
+    place = relative_path(file, root)
+    image, study, patient = (names.name(level, place) for level in LEVELS)
+    return Record(file, image, study, patient, fault=(str(fault.reason), fault.detail))
 
 
-def _notes(listed: _Listing) -> Iterator[str]:
+def _notes(listed: _Listing, options: SourceOptions) -> Iterator[str]:
     if listed.others:
         yield f"{listed.others} DICOM objects are neither films nor reports and are left alone"
     if listed.copies:
@@ -181,8 +212,8 @@ def _notes(listed: _Listing) -> Iterator[str]:
     if without := sum(not film.patient for film in listed.films):
         yield f"{without} films have no patient id in their header; their studies count as patients"
     if listed.broken:
-        names = listing([file.name for file, _ in listed.broken], 4)
-        yield f"{len(listed.broken)} DICOM files have no readable header ({names})"
+        some = options.some([file.name for file, _ in listed.broken])
+        yield f"{len(listed.broken)} DICOM files have no readable header{some}"
 
 
 def _recognises(path: Path) -> bool:
@@ -203,4 +234,6 @@ SOURCE = Source(
     find=find,
     takes=frozenset({"reports"}),
     has_labels=False,
+    has_dates=True,
+    names_ids=True,
 )

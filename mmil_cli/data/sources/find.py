@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from mmil_cli.data.dates import with_study_days, without_dates
 from mmil_cli.data.manifest import Manifest
+from mmil_cli.data.pseudonyms import pseudonymised
 from mmil_cli.data.sources import chexpert, dicoms, mimic, nih, openi, padchest, roco, rsna, table, vindr
 from mmil_cli.data.sources.options import FLAGS, SourceOptions
 from mmil_cli.data.sources.source import Source
@@ -38,7 +40,11 @@ def find_records(path: Path, options: SourceOptions) -> Manifest:
     source = _named(options.source, path) if options.source else _recognised(path)
     _check_options(source, options)
     manifest = source.find(path, options)
-    return _without_reports(manifest, source) if options.labels_only else manifest
+    manifest = _without_reports(manifest, source) if options.labels_only else manifest
+    manifest = with_study_days(manifest) if options.study_days else without_dates(manifest)
+    if options.pseudonyms:
+        manifest = pseudonymised(manifest, options.pseudonyms, named=source.names_ids)
+    return manifest
 
 
 def _named(name: str, path: Path) -> Source:
@@ -93,6 +99,9 @@ def _check_options(source: Source, options: SourceOptions) -> None:
             f"{flags} is no option of {source.title}; it belongs to: "
             f"{', '.join(owners) or 'different sources'}"
         )
+    if options.study_days and not source.has_dates:
+        dated = ", ".join(other.name for other in SOURCES.values() if other.has_dates)
+        raise UsageError(f"--study-days needs dates, and {source.title} tells none; those do: {dated}")
     if options.labels_only and not source.has_labels:
         raise UsageError(f"--labels-only needs labels, and {source.title} has none; leave it out")
     if not source.has_reports and not options.labels_only:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from mmil_cli.data.dates import parse_dates
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
@@ -36,12 +38,16 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         DataError: no report at all, no CSV where they were said to be, or a CSV that cannot be used.
     """
     tables = _tables(path, options.tables)
-    known = _read_tables(tables)
+    known = _read_tables(tables, dated=options.study_days)
     reports = _files(options.reports) if options.reports else _files(path)
     films = list(_films(_files(path)))
     if films and not options.labels_only and not any(_report(film, reports).is_file() for film in films):
-        raise DataError(f"no report (such as {_report(films[0], reports)}) lies beside any study; {_WHERE}: "
-                        "unpack mimic-cxr-reports.zip, and name its folder with --reports")  # fmt: skip
+        example = "" if options.pseudonyms else f" (such as {_report(films[0], reports)})"
+        raise DataError(f"no report{example} lies beside any study; {_WHERE}: unpack mimic-cxr-reports.zip, "
+                        "and name its folder with --reports")  # fmt: skip
+    if options.study_days and not known.dates:
+        raise DataError("--study-days needs StudyDate of mimic-cxr-2.0.0-metadata.csv.gz, which is not "
+                        f"there; {_WHERE} (--tables names their folder)")  # fmt: skip
     records = tuple(_record(film, _report(film, reports), known) for film in films)
     return Manifest(
         "mimic", path.absolute(), records, known.label_names, (), tuple(_notes(tables, known, records))
@@ -50,10 +56,11 @@ def find(path: Path, options: SourceOptions) -> Manifest:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the CSVs say: split and view by image, labels by study."""
+    """What the CSVs say: split, view and date by image, labels by study."""
 
     splits: dict[str, str]
     views: dict[str, str]
+    dates: dict[str, date | None]
     labels: dict[str, tuple[int | None, ...]]
     label_names: tuple[str, ...]
 
@@ -93,6 +100,7 @@ def _record(film: Path, report: Path, known: _Known) -> Record:
         patient_id=patient_id,
         split=known.splits.get(film.stem),
         view=known.views.get(film.stem),
+        taken_on=known.dates.get(film.stem),
         report_path=report,
         labels=known.labels.get(study_id, (None,) * len(known.label_names)),
     )
@@ -113,7 +121,7 @@ def _tables(path: Path, folder: Path | None) -> dict[str, Path]:
     return found
 
 
-def _read_tables(tables: dict[str, Path]) -> _Known:
+def _read_tables(tables: dict[str, Path], *, dated: bool) -> _Known:
     labels, names = _read_labels(tables.get("chexpert") or tables.get("negbio"))
     splits = _read_column(tables.get("split"), "split")
     return _Known(
@@ -123,9 +131,20 @@ def _read_tables(tables: dict[str, Path]) -> _Known:
             for image, text in _read_column(tables.get("metadata"), "ViewPosition").items()
             if text
         },
+        dates=_read_dates(tables.get("metadata")) if dated else {},
         labels=labels,
         label_names=names,
     )
+
+
+def _read_dates(path: Path | None) -> dict[str, date | None]:
+    if path is None:
+        return {}
+    table = read_table(path)
+    if "StudyDate" not in table.columns:
+        return {}
+    dates = parse_dates(table.column("StudyDate"), column="StudyDate", path=path)
+    return dict(zip(table.column("dicom_id"), dates, strict=True))
 
 
 def _read_column(path: Path | None, column: str) -> dict[str, str]:
@@ -162,4 +181,5 @@ SOURCE = Source(
     recognises=is_tree,
     find=find,
     takes=frozenset({"tables", "reports"}),
+    has_dates=True,
 )

@@ -13,7 +13,7 @@ from mmil_cli.data.sources.films import film_name, film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source, compose_report
 from mmil_cli.data.tables import Table, read_table
-from mmil_cli.errors import DataError, listing
+from mmil_cli.errors import DataError
 
 LABEL_NAMES = (
     "normal", "Airspace Disease", "Aorta", "Atherosclerosis", "Calcified Granuloma", "Cardiomegaly",
@@ -40,15 +40,15 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     """
     folder = options.root or path
     films = films_below(folder)
-    listed = _of_tables(path, folder, films) if _has_tables(path) else _of_xml(path, folder, films)
+    listed, imageless = _of_tables(path, folder, films) if _has_tables(path) else _of_xml(path, folder, films)
     if not films:
         raise DataError(
             f"{folder} holds no film; the images are an archive of their own (NLMCXR_png.tgz or "
             "NLMCXR_dcm.tgz, openi.nlm.nih.gov/faq, or images of the CSV form): unpack it there, or "
             "name its folder with --root"
         )
-    records, notes = listed
-    return Manifest("openi", folder.absolute(), tuple(records), LABEL_NAMES, (), tuple(notes))
+    notes = _notes(imageless, options)
+    return Manifest("openi", folder.absolute(), tuple(listed), LABEL_NAMES, (), tuple(notes))
 
 
 def _of_tables(path: Path, folder: Path, films: Mapping[str, Path]) -> tuple[list[Record], list[str]]:
@@ -70,7 +70,7 @@ def _of_tables(path: Path, folder: Path, films: Mapping[str, Path]) -> tuple[lis
             Record(film, film_name(name), uid, uid, view=projection or None, report=report, labels=labels)
         )
     imaged = {record.study_id for record in records}
-    return records, _notes([uid for uid in by_uid if uid not in imaged])
+    return records, [uid for uid in by_uid if uid not in imaged]
 
 
 def _report_texts(reports: Table) -> list[str]:
@@ -85,7 +85,7 @@ def _of_xml(path: Path, folder: Path, films: Mapping[str, Path]) -> tuple[list[R
         found = list(_records_of_xml(file, folder, films))
         records.extend(found)
         imageless.extend([] if found else [file.name])
-    return records, _notes(imageless)
+    return records, imageless
 
 
 def _records_of_xml(file: Path, folder: Path, films: Mapping[str, Path]) -> Iterator[Record]:
@@ -93,9 +93,11 @@ def _records_of_xml(file: Path, folder: Path, films: Mapping[str, Path]) -> Iter
     try:
         root = _parse(file)
     except (OSError, ValueError, ElementTree.ParseError) as fault:
-        told = (str(RecordReason.UNREADABLE_REPORT), f"{file.name} is no report of OpenI ({fault})")
+        told = (str(RecordReason.UNREADABLE_REPORT), f"{file.name} is no report of OpenI ({_why(fault)})")
         blank = _labels(["No Indexing"])
-        yield Record(None, f"xml-{file.stem}", file.stem, file.stem, labels=blank, fault=told)
+        yield Record(
+            None, f"xml-{file.stem}", file.stem, file.stem, report_path=file, labels=blank, fault=told
+        )
         return
     uid = _attribute(root.find("uId"), "id") or file.stem
     parts = [(part.get("Label", ""), "".join(part.itertext())) for part in root.iter("AbstractText")]
@@ -130,6 +132,14 @@ def _parse(file: Path) -> ElementTree.Element:
     return root
 
 
+def _why(fault: Exception) -> str:
+    """What is wrong, without words of the file: the parser quotes the entities that it does not know."""
+    if isinstance(fault, ElementTree.ParseError):
+        line, column = fault.position
+        return f"no XML in line {line}, column {column}"
+    return str(getattr(fault, "strerror", None) or fault)
+
+
 def _attribute(element: ElementTree.Element | None, name: str) -> str:
     return "" if element is None else element.get(name, "")
 
@@ -142,10 +152,11 @@ def _labels(codes: Iterable[str]) -> tuple[int | None, ...]:
     return tuple(int(name.lower() in given) for name in LABEL_NAMES)
 
 
-def _notes(imageless: list[str]) -> list[str]:
+def _notes(imageless: list[str], options: SourceOptions) -> list[str]:
     if not imageless:
         return []
-    return [f"{len(imageless)} reports name no image and are not in the dataset ({listing(imageless, 4)})"]
+    told = f"{len(imageless)} reports name no image and are not in the dataset"
+    return [f"{told}{options.some(imageless)}"]
 
 
 def _has_tables(path: Path) -> bool:

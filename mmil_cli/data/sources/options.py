@@ -1,8 +1,11 @@
 """What may be asked of a source beside its path."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mmil_cli.data.pseudonyms import Pseudonyms
+from mmil_cli.errors import listing
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class SourceOptions:
         root: the folder of the films; None is that of the source.
         tables: the folder of the CSVs; None is that of the source.
         reports: where the reports lie; None is in the source.
+        pseudonyms: what names ids; None leaves them as the source has them.
+        study_days: keep the day of each study since the patient's first.
     """
 
     source: str | None = None
@@ -26,6 +31,8 @@ class SourceOptions:
     root: Path | None = None
     tables: Path | None = None
     reports: Path | None = None
+    pseudonyms: Pseudonyms | None = None
+    study_days: bool = False
 
     def given(self) -> tuple[str, ...]:
         """Names of the options that were asked of one kind of source."""
@@ -37,6 +44,10 @@ class SourceOptions:
             "reports": self.reports is not None,
         }
         return tuple(name for name, is_asked in asked.items() if is_asked)
+
+    def some(self, names: Sequence[str], most: int = 4) -> str:
+        """A few names of files or ids in brackets, to end a note with; nothing where pseudonyms hide them."""
+        return f" ({listing(names, most)})" if names and self.pseudonyms is None else ""
 
 
 FLAGS = {"columns": "--column", **{name: f"--{name}" for name in ("labels", "root", "tables", "reports")}}

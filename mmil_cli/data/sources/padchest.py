@@ -1,8 +1,10 @@
 """PadChest: films of San Juan Hospital with Spanish reports and the findings named in them."""
 
 import ast
+from datetime import date
 from pathlib import Path
 
+from mmil_cli.data.dates import parse_dates
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import film_name, film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
@@ -12,6 +14,7 @@ from mmil_cli.errors import DataError
 
 _TABLES = "PADCHEST_chest_x_ray_images_labels*.csv*"
 _COLUMNS = ("ImageID", "StudyID", "PatientID", "Projection", "Report")
+_DATE = "StudyDate_DICOM"
 _LATERAL = "L"
 _NOT_READ = "exclude"
 """The label of films that nobody could read: they have no labels."""
@@ -30,6 +33,7 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     root = (options.root or path).absolute()
     films = films_below(root)
     named = _named(table)
+    dates = _dates(table) if options.study_days else [None] * len(table.rows)
     names = tuple(sorted({name for row in named for name in row} - {_NOT_READ, ""}))
     records = tuple(
         Record(
@@ -40,6 +44,7 @@ def find(path: Path, options: SourceOptions) -> Manifest:
             view="LATERAL" if view == _LATERAL else view or None,
             report=_report(report),
             labels=_labels(named[place], names),
+            taken_on=dates[place],
         )
         for place, (image, study, patient, view, report) in enumerate(
             zip(*(table.column(name) for name in _COLUMNS), strict=True)
@@ -47,6 +52,10 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     )
     notes = ("the reports are Spanish and cut to word stems: pretrain with a vocabulary of their own",)
     return Manifest("padchest", root, records, names, (), () if options.labels_only else notes)
+
+
+def _dates(table: Table) -> list[date | None]:
+    return parse_dates(table.column(_DATE), column=_DATE, path=table.path)
 
 
 def _report(text: str) -> str:
@@ -102,4 +111,5 @@ SOURCE = Source(
     recognises=_recognises,
     find=find,
     takes=frozenset({"root", "tables"}),
+    has_dates=True,
 )

@@ -49,10 +49,11 @@ def _by_film(path: Path, column: str) -> dict[str, int | None]:
     table = read_table(path)
     values = parse_labels(table.column(column), column=column, path=path)
     found: dict[str, int | None] = {}
-    for name, value in zip(table.column("patientId"), values, strict=True):
+    for row, (name, value) in enumerate(zip(table.column("patientId"), values, strict=True), start=1):
         if found.setdefault(name, value) != value:
             raise DataError(
-                f"{path.name} gives {name} both {found[name]} and {value} as {column}; mend the table"
+                f"{path.name} gives one film both {found[name]} and {value} as {column}, the latter in row "
+                f"{row}; mend the table"
             )
     return found
 

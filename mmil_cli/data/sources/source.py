@@ -21,6 +21,8 @@ class Source:
         takes: the options of `SourceOptions` that are its own.
         has_reports: whether an archive of this kind can have reports at all.
         has_labels: whether it can have labels.
+        has_dates: whether it can tell when studies were made.
+        names_ids: its ids come from headers: it hashes them itself, under the key where there is one.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Source:
     takes: frozenset[str] = frozenset()
     has_reports: bool = True
     has_labels: bool = True
+    has_dates: bool = False
+    names_ids: bool = False
 
 
 def compose_report(parts: Iterable[tuple[str, str]]) -> str:

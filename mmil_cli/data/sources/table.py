@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from mmil_cli.data.dates import parse_dates
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
@@ -13,6 +15,9 @@ from mmil_cli.errors import DataError, UsageError, listing, nearest
 
 FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id", "view", "split")
 """What a column can be; `image` and one of `report` and `report_path` are needed."""
+
+DATE = "study_date"
+"""A field of its own: read for --study-days and else not at all."""
 
 _NEARLY_LABELS = 0.9
 _WORDS_OF_TEXT = 5
@@ -32,10 +37,10 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     table = read_table(path)
     if not table.rows:
         raise DataError(f"{path} names columns but has no row; it needs one row an image")
-    columns = _columns(table, options.columns, needs_report=not options.labels_only)
-    labels, notes = _label_columns(table, columns, options.labels)
+    columns = _columns(table, options.columns, needs_report=not options.labels_only, dated=options.study_days)
+    labels, notes = _label_columns(table, columns, options)
     graded = [pair for name in labels for pair in label_columns(table.column(name), column=name, path=path)]
-    rows = _Rows(table, columns, (options.root or path.parent).absolute())
+    rows = _Rows(table, columns, _dates(table, columns), (options.root or path.parent).absolute())
     label_rows = list(zip(*(values for _, values in graded), strict=True)) or [()] * len(table.rows)
     records = tuple(rows.record(number, label_rows[number]) for number in range(len(table.rows)))
     asked = (
@@ -58,6 +63,7 @@ class _Rows:
 
     table: Table
     columns: Mapping[str, str]
+    dates: Sequence[date | None]
     root: Path
 
     def record(self, number: int, labels: tuple[int | None, ...]) -> Record:
@@ -74,6 +80,7 @@ class _Rows:
             report=self._text(number, "report") if "report" in self.columns else None,
             report_path=None if "report" in self.columns else self._path(number, "report_path"),
             labels=labels,
+            taken_on=self.dates[number],
         )
 
     def _text(self, number: int, field: str) -> str:
@@ -86,17 +93,28 @@ class _Rows:
         return self.root / text if text else None
 
 
-def _columns(table: Table, asked: Mapping[str, str], *, needs_report: bool) -> dict[str, str]:
+def _dates(table: Table, columns: Mapping[str, str]) -> list[date | None]:
+    if DATE not in columns:
+        return [None] * len(table.rows)
+    return parse_dates(table.column(columns[DATE]), column=columns[DATE], path=table.path)
+
+
+def _columns(table: Table, asked: Mapping[str, str], *, needs_report: bool, dated: bool) -> dict[str, str]:
     """Which column holds each field: as asked, else the column of the field's own name."""
+    fields = (*FIELDS, DATE) if dated else FIELDS
     for field, name in asked.items():
-        if field not in FIELDS:
-            raise UsageError(f"--column {field}={name}: {field!r} is no field{nearest(field, FIELDS)}; "
-                             f"fields: {', '.join(FIELDS)}")  # fmt: skip
+        if field == DATE and not dated:
+            raise UsageError(f"--column {field}={name} is read for --study-days alone; give both or neither")
+        if field not in fields:
+            raise UsageError(f"--column {field}={name}: {field!r} is no field{nearest(field, fields)}; "
+                             f"fields: {', '.join((*FIELDS, DATE))}")  # fmt: skip
         if name not in table.columns:
             raise UsageError(f"--column {field}={name}: {_without(table, name)}")
     if "report" in asked and "report_path" in asked:
         raise UsageError("--column names both report and report_path; a report comes from one of them")
-    columns = {field: field for field in FIELDS if field in table.columns} | dict(asked)
+    columns = {field: field for field in fields if field in table.columns} | dict(asked)
+    if dated and DATE not in columns:
+        raise UsageError(f"--study-days: {_without(table, DATE)}; say which one with --column {DATE}=NAME")
     if "report_path" in asked:
         columns.pop("report", None)
     if "image" not in columns:
@@ -128,9 +146,10 @@ def _texts(table: Table) -> str:
 
 
 def _label_columns(
-    table: Table, columns: Mapping[str, str], asked: tuple[str, ...] | None
+    table: Table, columns: Mapping[str, str], options: SourceOptions
 ) -> tuple[list[str], list[str]]:
     """The label columns, and what to tell of those that were left alone."""
+    asked = options.labels
     if asked is not None:
         unknown = [name for name in asked if name not in table.columns]
         if unknown:
@@ -141,7 +160,7 @@ def _label_columns(
     others = [name for name in table.columns if name and name not in columns.values()]
     shares = {name: _label_share(table.column(name)) for name in others}
     taken = [name for name, share in shares.items() if share == 1]
-    return taken, [*_taken_note(taken), *_nearly_notes(table, shares)]
+    return taken, [*_taken_note(taken), *_nearly_notes(table, shares, options)]
 
 
 def _taken_note(taken: Sequence[str]) -> list[str]:
@@ -153,13 +172,13 @@ def _taken_note(taken: Sequence[str]) -> list[str]:
     ]
 
 
-def _nearly_notes(table: Table, shares: Mapping[str, float]) -> list[str]:
+def _nearly_notes(table: Table, shares: Mapping[str, float], options: SourceOptions) -> list[str]:
     """The columns that a stray value may have kept from being labels, with one such value each."""
     nearly = []
     for name, share in shares.items():
         if _NEARLY_LABELS <= share < 1:
             stray = next(text for text in table.column(name) if text.strip() and not is_label(text))
-            nearly.append(f"{name!r} (it holds {stray.strip()!r})")
+            nearly.append(f"{name!r}{options.some([f'it holds {stray.strip()!r}'])}")
     if not nearly:
         return []
     return [f"not taken for labels, for not all their values are 1, 0, -1 or blank: {listing(nearly)}"]
@@ -196,4 +215,5 @@ SOURCE = Source(
     recognises=_is_table,
     find=find,
     takes=frozenset({"columns", "labels", "root"}),
+    has_dates=True,
 )
