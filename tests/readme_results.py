@@ -99,6 +99,24 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_engine(record: dict) -> str:
+    """Ratios of time, and memory, of what pretraining does with a batch."""
+    return markdown(
+        ["work", "on", "time / plain [range]", "wanted", "MiB", "MiB, plain"],
+        [
+            [
+                row["name"],
+                row["work"],
+                f"{row['time']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+                f"{row['wanted']:.2f}",
+                "" if row["extra_mib"] is None else f"{row['extra_mib']:.0f}",
+                "" if row["plain_mib"] is None else f"{row['plain_mib']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
 def parts(group: int) -> str:
     """One registry as `mmil scores` lists it."""
     from mmil_cli.stages.parts import list_parts
@@ -128,6 +146,7 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
+    "bench_engine": bench_engine,
     "bench_scores": bench_scores,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,

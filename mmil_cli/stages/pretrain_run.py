@@ -227,7 +227,8 @@ class Run:
             raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps) from None
         if metrics:
             self.journal.validation(self.step, metrics)
-        if self.contest.enter(metrics) or self.recipe.run.keep == "last":
+        is_best = self.contest.enter(metrics) or self.contest.best is None  # none was defined yet
+        if is_best or self.recipe.run.keep == "last":
             self.keeper.save_checkpoint(self.step, metrics)
         if self.contest.is_over:
             self.watchers.on_note(
