@@ -124,7 +124,15 @@ def by_one(tiny_dataset, tmp_path_factory):
 
 def entries_of(run):
     """The log without times, and without what is read of the films of the first process alone."""
-    left_out = ("kind", "films_per_second", "waiting", "effective_regions")
+    left_out = (
+        "kind",
+        "films_per_second",
+        "waiting",
+        "memory_mib",
+        "effective_regions",
+        "image_spread",
+        "chance_loss",
+    )
     lines = (run / "log.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if not k.endswith(left_out)} for line in lines]
 
