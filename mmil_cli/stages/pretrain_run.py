@@ -38,7 +38,7 @@ from mmil_cli.training.loop import Plan, StepReport, run_steps
 from mmil_cli.training.optim import Optimiser, make_optimiser, matrices_of
 from mmil_cli.training.processes import Processes, outlive_the_group
 from mmil_cli.training.sinks import open_sinks, refuse_missing
-from mmil_cli.training.state import RunIdentity, load_state
+from mmil_cli.training.state import Resumed, RunIdentity, load_state
 from mmil_cli.training.stopping import StopNow, StopSignals
 from mmil_cli.weights import load_image_weights
 
@@ -98,7 +98,7 @@ class Run:
         self.step, self.contest.best, self.contest.since = resumed.step, resumed.best, resumed.since
         self.processes.share_weights(self.model)
         if self.processes.is_first:
-            self._begin_files()
+            self._begin_files(resumed)
         self._say_how_it_begins()
         try:
             with self.signals:
@@ -150,7 +150,7 @@ class Run:
             return kept_tokenizer(self.out / TOKENIZER, self.recipe.text)
         return make_tokenizer(self.dataset, self.schedule.rows, self.recipe.text)
 
-    def _begin_files(self) -> None:
+    def _begin_files(self, resumed: Resumed) -> None:
         if not self.resumes:
             keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe.text)
         write_text(self.out / RECIPE, dump(self.recipe))
@@ -163,7 +163,7 @@ class Run:
             dataset_hash=self.identity.dataset_hash,
         )
         self.journal = Journal(
-            RunLog(self.out / LOG, first_step=self.step, sinks=sinks),
+            RunLog(self.out / LOG, first_step=resumed.step, is_validated=resumed.is_validated, sinks=sinks),
             model=self.model,
             plan=plan,
             schedule=self.schedule,
