@@ -133,8 +133,12 @@ def entries_of(run):
         "image_spread",
         "chance_loss",
     )
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.endswith(left_out)} for line in lines]
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [
+        {k: v for k, v in line.items() if not k.endswith(left_out)}
+        for line in lines
+        if line["kind"] != "warning"  # of several processes only validations know what chance is
+    ]
 
 
 def weights_of(run):
