@@ -4,7 +4,11 @@ After new runs, from the repository root:
 
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
+    mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
+    mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
+    mmil bench shortlist --index demo/index --out tests/results
+    mmil bench pretrain DATASET --set image.encoder=resnet50 --set data.batch_size=32 --out tests/results
     python tests/readme_results.py
 """
 
@@ -66,6 +70,27 @@ def bench_scores(record: dict) -> str:
     )
 
 
+def bench_pretrain(record: dict) -> str:
+    """A step beside what it cannot do without, and the wait for data with two workers."""
+    rows = [
+        [
+            row["name"],
+            row["shape"],
+            f"{row['measured']['time_ratio']:.2f} "
+            f"[{row['measured']['time_low']:.2f}, {row['measured']['time_high']:.2f}]",
+            f"{row['most_time']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    first = record["trials"][0]
+    alike = ("batch_size", "chunk", "precision")
+    for trial in record["trials"]:
+        if trial["workers"] == 2 and all(trial[key] == first[key] for key in alike):
+            shape = f"B={trial['batch_size']}, {trial['workers']} workers"
+            rows.append(["waiting for data, of a step", shape, f"{trial['waiting']:.3f}", "0.03"])
+    return markdown(["forward, backward and update", "shape", "time / plain [range]", "wanted"], rows)
+
+
 def bench_mi(record: dict) -> str:
     """Estimates in nats beside the truth, by objective."""
     rows = [row for row in record["pairs"] if row["batch"] == SHOWN_BATCH]
@@ -117,6 +142,36 @@ def bench_engine(record: dict) -> str:
     )
 
 
+def bench_shortlist(record: dict) -> str:
+    """How often two stages find the first film, by the length of the shortlist."""
+    shares = sorted({row["share"] for row in record["rows"]})
+    kinds = dict.fromkeys((row["queries"], row["first_stage"], row["num_queries"]) for row in record["rows"])
+    found = {(row["queries"], row["first_stage"], row["share"]): row["agreement"] for row in record["rows"]}
+    return markdown(
+        ["queries", "first stage", *(f"{share:.0%} listed" for share in shares)],
+        [
+            [f"{number} {kind}", stage, *(f"{found[kind, stage, share]:.1%}" for share in shares)]
+            for kind, stage, number in kinds
+        ],
+    )
+
+
+def bench_evaluate(record: dict) -> str:
+    """Seconds of the evaluations."""
+    return markdown(
+        ["evaluation", "size", "seconds", "wanted"],
+        [
+            [
+                row["name"],
+                row["size"],
+                f"{row['seconds']:.0f}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
 def parts(group: int) -> str:
     """One registry as `mmil scores` lists it."""
     from mmil_cli.stages.parts import list_parts
@@ -148,8 +203,11 @@ FROM_FILE: dict[str, Callable] = {
     "demo": demo,
     "bench_engine": bench_engine,
     "bench_scores": bench_scores,
+    "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
+    "bench_shortlist": bench_shortlist,
+    "bench_pretrain": bench_pretrain,
 }
 FROM_REGISTRY: dict[str, Callable[[], str]] = {
     "aggregators": lambda: parts(0),

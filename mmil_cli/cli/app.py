@@ -14,17 +14,21 @@ import typer
 from mmil_cli import __version__
 from mmil_cli.cli.audit import audit
 from mmil_cli.cli.bench import BENCHES
+from mmil_cli.cli.compare import compare
 from mmil_cli.cli.demo import demo
 from mmil_cli.cli.embed import embed
 from mmil_cli.cli.export import export
 from mmil_cli.cli.ground import ground
+from mmil_cli.cli.groups import with_default
 from mmil_cli.cli.phantom import phantom
 from mmil_cli.cli.preprocess import preprocess
 from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
-from mmil_cli.cli.retrieve import retrieve
+from mmil_cli.cli.report import report
+from mmil_cli.cli.retrieve import RETRIEVE, RETRIEVE_HELP
 from mmil_cli.cli.scores import scores
 from mmil_cli.cli.subset import subset
+from mmil_cli.cli.view import view
 from mmil_cli.errors import MmilError
 
 P = ParamSpec("P")
@@ -83,13 +87,15 @@ for command in (
     audit,
     pretrain,
     probe,
-    retrieve,
     ground,
+    compare,
     embed,
     export,
     scores,
     phantom,
     subset,
+    report,
+    view,
     demo,
 ):
     app.command()(_guarded(command))
@@ -102,6 +108,11 @@ bench = typer.Typer(
 for subcommand in BENCHES:
     bench.command()(_guarded(subcommand))
 app.add_typer(bench, name="bench")
+
+retrieve = typer.Typer(cls=with_default("measure"), no_args_is_help=True, rich_markup_mode="markdown")
+for name, part in RETRIEVE.items():
+    retrieve.command(name)(_guarded(part))
+app.add_typer(retrieve, name="retrieve", help=RETRIEVE_HELP)
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.cli.ground_report import film_cells, find, ground_report
 from mmil_cli.cli.tables import show_table
 from mmil_cli.errors import UsageError, shortened
 
 if TYPE_CHECKING:
     from mmil_cli.metrics.intervals import Interval
-    from mmil_cli.stages.ground import GroundResult, PhraseFinding
+    from mmil_cli.stages.ground import GroundResult
     from mmil_cli.stages.ground_phrases import PhraseResult
 
 SHOWN = {
     "cnr_signed": "CNR",
     "cnr": "|CNR|",
     "miou": "mIoU",
+    "miou_calibrated": "mIoU calibrated",
     "pointing": "pointing",
     "pixel_auroc": "pixel AUROC",
 }
-"""Metrics of the tables, in the order of the columns; Dice is in the JSON."""
+"""Metrics of the tables, in the order of the columns; the others are in the JSON."""
 
 DEFAULT_OUT = Path("results/ground")
 DEFAULT_SPLIT = "test"
@@ -37,11 +39,29 @@ def ground(
         Path | None,
         typer.Option(
             "--phrases",
-            help="Evaluate on a table of phrases and boxes (CSV of MS-CXR v1.1.0) instead; with --data.",
+            help="Evaluate on a table of phrases and boxes instead (MS-CXR, RSNA, VinDr, NIH, COCO, masks); "
+            "with --data.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", help="Find every sentence of a report in the film: a text file; best with --data."
+        ),
+    ] = None,
+    image_id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            help="A film of the dataset in place of IMAGE, with its own report unless --report is given.",
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Evaluation: dataset folder of the films.")
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Dataset folder: of --phrases, of --id, or whose films a --report is held against.",
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -85,13 +105,33 @@ def ground(
     """Find what phrases name in a film: a heat map, its peak, and boxes in pixels of the film.
 
     Writes FILM.png and FILM.json. With --phrases and --data, measures how well a table of phrases and boxes
-    is found, beside shuffled phrases, a location prior, the centre and chance; writes ground.json and
-    phrases.csv.
+    is found, beside random weights, shuffled phrases, location priors, the centre and chance; writes
+    ground.json, phrases.csv and ground_cases.parquet.
 
     Example: `mmil ground film.dcm "left pleural effusion" "cardiomegaly"`
 
+    With --report or --id, each sentence of a report gets its own map, in one picture and one page, with the
+    sentences that find nothing in this film, and the regions that each score is made of.
+
+    Example: `mmil ground film.dcm --report report.txt --data datasets/mine`
+
     Example: `mmil ground --phrases MS_CXR_Local_Alignment_v1.1.0.csv --data datasets/mimic`
     """
+    if report is not None or image_id is not None:
+        _refuse({"--phrases": phrases, "--split": split, "--threshold": threshold, "PHRASE": phrase or None},
+                "does not go with a whole report")  # fmt: skip
+        ground_report(
+            image,
+            report,
+            image_id,
+            data,
+            checkpoint=checkpoint,
+            out=out,
+            smooth=smooth,
+            seed=seed,
+            device=device,
+        )
+        return
     if phrases is None:
         evaluating = {"--data": data, "--split": split, "--seed": seed, "--pseudonymise": pseudonymise}
         _refuse(evaluating, "evaluates; it needs --phrases with it")
@@ -146,7 +186,7 @@ def _ground_film(
     result = run(
         image,
         phrases,
-        checkpoint=_find(checkpoint),
+        checkpoint=find(checkpoint),
         out=out,
         threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
         smooth=smooth,
@@ -175,7 +215,7 @@ def _evaluate(
         result = run(
             phrases,
             data,
-            checkpoint=_find(checkpoint),
+            checkpoint=find(checkpoint),
             out=out,
             split=None if split == EVERYTHING else split,
             smooth=smooth,
@@ -187,16 +227,9 @@ def _evaluate(
     _print_evaluation(result)
 
 
-def _find(checkpoint: Path | None) -> Path:
-    """The checkpoint to use; says which, and how it was found."""
-    from mmil_cli.checkpoint import find_checkpoint
-
-    folder, how = find_checkpoint(checkpoint)
-    typer.echo(f"checkpoint: {folder} ({how})", err=True)
-    return folder
-
-
 def _print_film(result: "GroundResult") -> None:
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
     for finding in result.findings:
         if finding.unknown_words:
             share = f"{finding.unknown_words:.0%}"
@@ -209,23 +242,10 @@ def _print_film(result: "GroundResult") -> None:
     show_table(
         f"{result.film.path.name}, {width} x {height} pixels",
         ("phrase", "score", "similarity", "peak x, y", "boxes x, y, w, h"),
-        [_film_cells(finding) for finding in result.findings],
+        [film_cells(finding) for finding in result.findings],
         left=(0, 4),
     )
     typer.echo(f"picture: {result.picture}\nnumbers: {result.record}")
-
-
-def _film_cells(finding: "PhraseFinding") -> tuple[str, ...]:
-    peak = finding.peak
-    boxes = [", ".join(f"{value:.0f}" for value in found.box) for found in finding.boxes]
-    more = f" and {len(boxes) - 2} more" if len(boxes) > 2 else ""
-    return (
-        shortened(finding.phrase),
-        f"{finding.score:.2f}",
-        f"{peak.value:.3f}" if peak else "–",
-        f"{peak.x:.0f}, {peak.y:.0f}" if peak else "–",
-        ("; ".join(boxes[:2]) or "none") + more,
-    )
 
 
 def _print_evaluation(result: "PhraseResult") -> None:

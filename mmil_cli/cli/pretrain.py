@@ -38,6 +38,10 @@ def pretrain(
             "--log-to", help="tensorboard or wandb: where the numbers of the log go too; repeatable."
         ),
     ] = None,
+    auto_batch: Annotated[
+        bool,
+        typer.Option("--auto-batch", help="Find the largest batch that fits the memory, and keep it."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run in the same folder.")
@@ -60,8 +64,18 @@ def pretrain(
         _refuse_two_scores(score, override or [])
         logs = [f"run.log_to=[{','.join(log_to)}]"] if log_to else []
         resolved = load_recipe(recipe, score=score, overrides=[*(override or []), *logs])
+        if auto_batch:
+            _refuse_two_batches(override or [], processes=place.size)
     name = Path(recipe).stem if recipe else "default"
     folder = out or Path("runs") / f"{name}-{(score or resolved.score.expression).replace(' ', '')}"
+
+    if auto_batch:
+        from mmil_cli.stages.auto_batch import with_largest_batch
+
+        resolved, found = with_largest_batch(
+            data, folder, recipe=resolved, device=device, overwrite=overwrite
+        )
+        typer.echo(found.how, err=True)
 
     from mmil_cli.cli.progress import TrainingProgress
     from mmil_cli.stages.pretrain import run
@@ -89,6 +103,16 @@ def _refuse_two_scores(score: str | None, overrides: Sequence[str]) -> None:
     given = any(text.partition("=")[0].strip() == "score.expression" for text in overrides)
     if score is not None and given:
         raise UsageError("--score and --set score.expression say the same thing twice; give one of them")
+
+
+def _refuse_two_batches(overrides: Sequence[str], *, processes: int) -> None:
+    if any(text.partition("=")[0].strip() == "data.batch_size" for text in overrides):
+        raise UsageError("--auto-batch finds data.batch_size, which --set gives; give one of them")
+    if processes > 1:
+        raise UsageError(
+            "--auto-batch looks for the batch of one process; find it without torchrun, and give as many "
+            "times that with --set data.batch_size"
+        )
 
 
 def _show(result: "PretrainResult") -> None:

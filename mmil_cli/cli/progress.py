@@ -111,12 +111,24 @@ class StageProgress:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._shown: tuple[str, str] | None = None
+        self._update: Callable[[int, int], None] = lambda _done, _total: None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+    def switching(self, name: str, unit: str) -> Callable[[int, int], None]:
+        """What progress in this unit is told to; its bar begins whenever that was not told of last."""
+
+        def update(done: int, total: int) -> None:
+            if self._shown != (name, unit):
+                self._shown, self._update = (name, unit), self.start(name, unit)
+            self._update(done, total)
+
+        return update
 
     def start(self, name: str, unit: str) -> Callable[[int, int], None]:
         """Begins a stage and returns what its progress is told to."""

@@ -1,16 +1,18 @@
 """`mmil retrieve`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmil_cli.cli.retrieve_index import index, query
 from mmil_cli.cli.tables import show_table
 from mmil_cli.errors import UsageError, shortened
 
 if TYPE_CHECKING:
-    from mmil_cli.metrics.retrieval import RetrievalTable
+    from mmil_cli.metrics.retrieval import RetrievalRow, RetrievalTable
     from mmil_cli.stages.query import ImageQuery, QueryResult, TextQuery
     from mmil_cli.stages.retrieve import RetrieveResult
 
@@ -53,9 +55,10 @@ def retrieve(
 ) -> None:
     """Measure retrieval on a split, or search a dataset with a text or a film.
 
-    Without a query: R@1, R@5, R@10, median and mean rank from films to reports and back, with the size of
-    the gallery, chance, and 95 % intervals that resample patients. A match is the report of the film's
-    study, or one of identical words.
+    Without a query: R@k, median and mean rank and mAP from films to reports and back, among films, and among
+    reports, with the size of the gallery, chance, and 95 % intervals that resample patients; then P@k by
+    finding. A match is the report of the film's study, or one of identical words; other ways of counting
+    stand beside it. Writes retrieve.json and retrieve_cases.parquet.
 
     Example: `mmil retrieve datasets/mine --split test`
 
@@ -176,23 +179,68 @@ def _show_figures(result: "RetrieveResult") -> None:
     split = result.provenance["split"]
     _show_direction(f"from films to reports ({split})", result.image_to_text)
     _show_direction(f"from reports to films ({split})", result.text_to_image)
-    typer.echo(f"written: {result.record}")
+    if result.image_to_image:
+        _show_direction(f"from films to the other films of their study ({split})", result.image_to_image)
+    if result.text_to_text:
+        _show_direction(f"from impressions to findings ({split})", result.text_to_text)
+    for direction, name in (("image_to_text", "films to reports"), ("text_to_image", "reports to films")):
+        _show_variants(f"from {name}, counted otherwise", result, direction)
+    if result.by_label:
+        _show_labels(result)
+    typer.echo(f"written: {result.record}\nqueries: {result.cases}")
 
 
 def _show_direction(name: str, table: "RetrievalTable") -> None:
-    from mmil_cli.viz.tables import number, percent, with_interval
-
-    rows = []
-    for row in table.rows:
-        value, low, high = row.measured.value, row.measured.low, row.measured.high
-        if row.name.startswith("R@"):
-            rows.append(
-                (row.name, f"{percent(value)} [{percent(low)}, {percent(high)}]", percent(row.chance))
-            )
-        else:
-            rows.append((row.name, with_interval(value, low, high, digits=1), number(row.chance, digits=1)))
+    rows = [(row.name, _measured(row), _chance(row)) for row in table.rows]
     title = f"{name}: {table.num_queries} queries, gallery of {table.num_gallery}"
     show_table(title, ("", "measured [95 %]", "chance"), rows)
+
+
+def _show_variants(title: str, result: "RetrieveResult", direction: str) -> None:
+    """One column a way of counting; each cell has its interval and, in brackets, chance."""
+    tables = {name: found[direction] for name, found in result.variants.items()}
+    columns = [f"{name}, {table.num_queries} in {table.num_gallery}" for name, table in tables.items()]
+    rows = [
+        (rows[0].name, *(f"{_measured(row)} ({_chance(row)})" for row in rows))
+        for rows in zip(*(table.rows for table in tables.values()), strict=True)
+    ]
+    show_table(title, ("", *columns), rows)
+
+
+def _measured(row: "RetrievalRow") -> str:
+    from mmil_cli.viz.tables import percent, with_interval
+
+    value, low, high = row.measured.value, row.measured.low, row.measured.high
+    if row.name.startswith("R@"):
+        return f"{percent(value)} [{percent(low)}, {percent(high)}]"
+    return with_interval(value, low, high, digits=1 if row.name.endswith("rank") else 2)
+
+
+def _chance(row: "RetrievalRow") -> str:
+    from mmil_cli.viz.tables import number, percent
+
+    if row.name.startswith("R@"):
+        return percent(row.chance)
+    return number(row.chance, digits=1 if row.name.endswith("rank") else 2)
+
+
+def _show_labels(result: "RetrieveResult") -> None:
+    """The mean over findings of each direction."""
+    from mmil_cli.viz.tables import number, with_interval
+
+    rows = []
+    for direction, table in result.by_label.items():
+        cells = [
+            f"{with_interval(figure.measured.value, figure.measured.low, figure.measured.high)} "
+            f"({number(figure.chance)})"
+            for figure in table.mean.figures.values()
+        ]
+        rows.append(
+            (direction.replace("_", " "), str(len(table.findings)), str(table.mean.num_gallery), *cells)
+        )
+    names = next(iter(result.by_label.values())).mean.figures
+    title = "by finding, without the query's own patient: mean over findings [95 %] (chance)"
+    show_table(title, ("", "findings", "gallery", *names), rows)
 
 
 def _show_films(query: "TextQuery", num_gallery: int) -> None:
@@ -221,3 +269,16 @@ def _show_reports(query: "ImageQuery", num_gallery: int) -> None:
     best = query.reports[0]
     sentences = [(f"{item.score:.2f}", item.sentence) for item in best.sentences]
     show_table(f"sentences of {best.study_id}", ("score", "sentence"), sentences, left=(1,))
+
+
+RETRIEVE: dict[str, Callable[..., None]] = {"measure": retrieve, "index": index, "query": query}
+"""The subcommands; the first is meant where none is named."""
+
+RETRIEVE_HELP = (
+    "Measure retrieval on a split, search a dataset, or index an archive and ask it.\n\n"
+    "`mmil retrieve DATASET` is short for `mmil retrieve measure DATASET`.\n\n"
+    "Example: `mmil retrieve datasets/mine --split test`\n\n"
+    'Example: `mmil retrieve datasets/mine --text "large left pleural effusion" --top 5`\n\n'
+    "Example: `mmil retrieve index datasets/mine --out indexes/mine`\n\n"
+    'Example: `mmil retrieve query --index indexes/mine --text "large left pleural effusion"`'
+)

@@ -63,6 +63,18 @@ class DualEncoder(nn.Module):
         self.text_pool = text_pool
         self.word_projection = word_projection
 
+    def train(self, mode: bool = True) -> "DualEncoder":
+        """Training or evaluation mode; what is frozen stays in evaluation mode.
+
+        So the statistics of its batch norms stay, and it draws no dropout.
+        """
+        super().train(mode)
+        for module in [*self.image_encoder.modules(), *self.text_encoder.modules()] if mode else ():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
+
     def encode_images(
         self, films: Float[Tensor, "image 1 height width"], cover: Float[Tensor, "image 4"]
     ) -> ImageFeatures:
@@ -76,7 +88,6 @@ class DualEncoder(nn.Module):
         rows, columns = feature_map.shape[-2:]
         features = feature_map.flatten(2).transpose(1, 2)  # [B, N, C]
         mask = covered_regions(cover, rows, columns, centre=self.cell_centre)
-        weights = (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
         return ImageFeatures(
             regions=RegionBag(
                 features=self.image_projection(features),
@@ -84,7 +95,7 @@ class DualEncoder(nn.Module):
                 grid=(rows, columns),
                 cell_centre=self.cell_centre,
             ),
-            pooled=(features.float() * weights).sum(dim=1),
+            pooled=average_of_film(features, mask),
         )
 
     def encode_sentences(
@@ -130,6 +141,14 @@ class DualEncoder(nn.Module):
             words = Words(features=self.word_projection(states), mask=word_mask(mask))
         pooled = pool_tokens(states, mask, pool=self.text_pool)
         return Sentences(features=self.text_projection(pooled), words=words)
+
+
+def average_of_film(
+    features: Float[Tensor, "image region channel"], mask: Bool[Tensor, "image region"]
+) -> Float[Tensor, "image channel"]:
+    """The mean over the regions that look at film, of which there is at least one, in float32."""
+    weights = (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+    return (features.float() * weights).sum(dim=1)
 
 
 def covered_regions(

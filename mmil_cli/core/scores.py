@@ -67,8 +67,15 @@ class Score(nn.Module):
 
     def logits(self, regions: RegionBag, reports: SentenceBag) -> Float[Tensor, "image report"]:
         """The score to rank by: the weighted sum of the terms' logits, which is what training shaped."""
+        return self.logits_and_terms(regions, reports)[0]
+
+    def logits_and_terms(
+        self, regions: RegionBag, reports: SentenceBag
+    ) -> tuple[Float[Tensor, "image report"], dict[str, TermScores]]:
+        """The score to rank by, and the terms it is the weighted sum of."""
         scores = self(regions, reports)
-        return torch.stack([term.weight * scores[name].logits for name, term in self._terms()]).sum(dim=0)
+        weighted = torch.stack([term.weight * scores[name].logits for name, term in self._terms()])
+        return weighted.sum(dim=0), scores
 
     def loss(self, regions: RegionBag, reports: SentenceBag, pairing: Pairing) -> Loss:
         """Each term's objective on its own logits, weighted and summed.
@@ -117,6 +124,11 @@ class Score(nn.Module):
         return torch.stack([term.aggregator.region_scores(instances) for _, term in self._terms()]).mean(
             dim=0
         )
+
+    @torch.no_grad()
+    def term_weights(self, instances: Instances) -> dict[str, Float[Tensor, "image region sentence"]]:
+        """By term, how much each region counts in the score of each sentence (`Aggregator.weights`)."""
+        return {name: term.aggregator.weights(instances) for name, term in self._terms()}
 
     def sentence_scores(
         self, regions: RegionBag, sentences: Sentences

@@ -1,70 +1,44 @@
-"""A table of phrases and their boxes, in the CSV form of MS-CXR v1.1.0: one row a box."""
+"""Tables of phrases and their boxes: in the CSV form of MS-CXR v1.1.0, one row a box, or in another."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from mmil_cli.data.geometry import Box
+from mmil_cli.data.phrase import BoxRow, Phrase, box_fault, gather_phrases
+from mmil_cli.data.phrase_forms import FORMS, form_of, is_nih, read_coco, read_nih
 from mmil_cli.data.sentences import has_words
 from mmil_cli.data.tables import Table, read_table
 from mmil_cli.errors import DataError, UsageError, listing, nearest
+
+__all__ = ["Phrase", "read_phrases"]
 
 TEXT_COLUMNS = ("category_name", "label_text")
 NUMBER_COLUMNS = ("x", "y", "w", "h", "image_width", "image_height")
 ID_COLUMNS = ("dicom_id", "path")
 
 
-@dataclass(frozen=True)
-class Phrase:
-    """A phrase, and where it was found in one film.
-
-    Attributes:
-        image_id: of the film.
-        category: the finding it belongs to.
-        text: the words.
-        boxes: in pixels of the film; together they are one mask.
-        width, height: of the film, in pixels, as the table tells them.
-        split: as the table tells it; "" where it does not.
-        row: the first of its rows, counted from 1 below the header.
-    """
-
-    image_id: str
-    category: str
-    text: str
-    boxes: tuple[Box, ...]
-    width: int
-    height: int
-    split: str
-    row: int
-
-
-@dataclass(frozen=True)
-class _BoxRow:
-    row: int
-    image_id: str
-    category: str
-    text: str
-    box: Box
-    width: float
-    height: float
-    split: str
-
-
 def read_phrases(path: Path) -> list[Phrase]:
     """The phrases of a table in the order of their first rows; rows of one film and text are one phrase.
 
-    The id of a film is its `dicom_id`, else the file name in `path` without its suffix. A phrase that
-    occurs under two categories of one film counts for the first. `split` may be missing.
+    In the form of MS-CXR the id of a film is its `dicom_id`, else the file name in `path` without its suffix.
+    A phrase that occurs under two categories of one film counts for the first. `split` may be missing. Of
+    the other forms (`data.phrase_forms`) most have no words: a box is then called by its finding.
 
     Raises:
         UsageError: a column is missing.
         DataError: no row, or rows that cannot be: all of them are named, with what is wrong.
     """
+    if not path.is_file():
+        raise DataError(f"{path} is not there; --phrases takes a table of phrases and boxes")
+    if path.suffix.lower() == ".json":
+        return gather_phrases(*read_coco(path), path)
+    if is_nih(path):
+        return gather_phrases(*read_nih(path), path)
     table = read_table(path)
+    read = form_of(table)
+    if read:
+        return gather_phrases(*read(table), path)
     _check_columns(table)
-    if not table.rows:
-        raise DataError(f"{path} holds no phrase; it needs one row a box")
     rows, problems = [], []
     for number, values in enumerate(table.rows, start=1):
         cells = {name: value.strip() for name, value in zip(table.columns, values, strict=True)}
@@ -73,11 +47,7 @@ def read_phrases(path: Path) -> list[Phrase]:
             problems.append(f"row {number}: {found}")
         else:
             rows.append(_box_row(number, cells))
-    grouped = _group(rows)
-    problems += [f"row {part.row}: {fault}" for rows in grouped for part, fault in _size_faults(rows)]
-    if problems:
-        raise DataError(f"{path}: {len(problems)} rows cannot be used; {listing(problems)}")
-    return [_phrase(rows) for rows in grouped]
+    return gather_phrases(rows, problems, path)
 
 
 def _check_columns(table: Table) -> None:
@@ -89,7 +59,7 @@ def _check_columns(table: Table) -> None:
         needed = ", ".join((*TEXT_COLUMNS, *NUMBER_COLUMNS))
         raise UsageError(
             f"{table.path} lacks the columns {listing(clauses, 20)}. A table of phrases has one row a box, "
-            f"as in MS-CXR: dicom_id or path, {needed}, and perhaps split"
+            f"as in MS-CXR: dicom_id or path, {needed}, and perhaps split; or it is {FORMS}"
         )
 
 
@@ -112,15 +82,12 @@ def _problem(cells: dict[str, str]) -> str:
     x, y, box_width, box_height, width, height = (_number(cells[name]) for name in NUMBER_COLUMNS)
     if min(box_width, box_height, width, height) <= 0:
         return "w, h, image_width and image_height must be above 0"
-    if x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0:
-        box = ", ".join(f"{value:g}" for value in (x, y, box_width, box_height))
-        return f"the box ({box}) lies outside its film of {width:g} x {height:g} pixels"
-    return ""
+    return box_fault((x, y, box_width, box_height), width=width, height=height)
 
 
-def _box_row(number: int, cells: dict[str, str]) -> _BoxRow:
+def _box_row(number: int, cells: dict[str, str]) -> BoxRow:
     x, y, box_width, box_height, width, height = (_number(cells[name]) for name in NUMBER_COLUMNS)
-    return _BoxRow(
+    return BoxRow(
         row=number,
         image_id=_image_id(cells),
         category=cells["category_name"],
@@ -141,32 +108,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _group(rows: Sequence[_BoxRow]) -> list[list[_BoxRow]]:
-    groups: dict[tuple[str, str], list[_BoxRow]] = {}
-    for row in rows:
-        groups.setdefault((row.image_id, row.text), []).append(row)
-    return list(groups.values())
-
-
-def _size_faults(rows: Sequence[_BoxRow]) -> Iterator[tuple[_BoxRow, str]]:
-    first = rows[0]
-    for row in rows[1:]:
-        if (row.width, row.height) != (first.width, first.height):
-            yield row, f"gives its film another size than row {first.row}"
-
-
-def _phrase(rows: Sequence[_BoxRow]) -> Phrase:
-    first = rows[0]
-    boxes = tuple(dict.fromkeys(row.box for row in rows))
-    return Phrase(
-        first.image_id,
-        first.category,
-        first.text,
-        boxes,
-        round(first.width),
-        round(first.height),
-        first.split,
-        first.row,
-    )

@@ -136,7 +136,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _read_csv(path: Path, handle: TextIO) -> Table:
-    reader = csv.reader(handle)
+    reader = csv.reader(handle, strict=True)
     try:
         lines = [line for line in reader if line]
     except csv.Error as fault:

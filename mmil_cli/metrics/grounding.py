@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from mmil_cli.metrics.map_calibration import MapCalibration
+
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
@@ -23,22 +25,56 @@ class GroundingScores:
     dice: float
     pointing: float
     pixel_auroc: float
+    miou_calibrated: float
+    dice_calibrated: float
+    iou_10: float
+    iou_20: float
+    iou_30: float
+    iou_40: float
+    iou_50: float
+    iou_calibrated_10: float
+    iou_calibrated_20: float
+    iou_calibrated_30: float
+    iou_calibrated_40: float
+    iou_calibrated_50: float
 
 
 METRICS = tuple(field.name for field in fields(GroundingScores))
+MAIN_METRICS = tuple(name for name in METRICS if not name.startswith("iou_"))
+"""All but the IoU of single thresholds, which `iou_10` (0.1) to `iou_50` name in percent."""
 
 
-def score_map(values: np.ndarray, mask: np.ndarray) -> GroundingScores:
-    """Every figure of one map."""
+def score_map(
+    values: np.ndarray, mask: np.ndarray, *, calibration: MapCalibration | None = None
+) -> GroundingScores:
+    """Every figure of one map.
+
+    Args:
+        values: similarity [H, W], NaN where nothing was seen.
+        mask: True inside the boxes [H, W].
+        calibration: makes probabilities of similarities, for the figures of calibrated maps; NaN without.
+    """
     signed = cnr_signed(values, mask)
+    raw = iou_at(values, mask)
+    nothing = np.full(len(THRESHOLDS), np.nan)
+    probable = calibration.probability(values) if calibration else None
+    calibrated = nothing if probable is None else iou_at(probable, mask)
     return GroundingScores(
         cnr=abs(signed),
         cnr_signed=signed,
-        miou=float(iou_at(values, mask).mean()),
+        miou=float(raw.mean()),
         dice=float(dice_at(values, mask).mean()),
         pointing=pointing_hit(values, mask),
         pixel_auroc=pixel_auroc(values, mask),
+        miou_calibrated=float(calibrated.mean()),
+        dice_calibrated=float((nothing if probable is None else dice_at(probable, mask)).mean()),
+        **_by_threshold("iou", raw),
+        **_by_threshold("iou_calibrated", calibrated),
     )
+
+
+def _by_threshold(name: str, values: np.ndarray) -> dict[str, float]:
+    return {f"{name}_{t:02.0f}": float(v) for t, v in zip(100 * np.array(THRESHOLDS), values, strict=True)}
 
 
 def cnr_signed(values: np.ndarray, mask: np.ndarray) -> float:

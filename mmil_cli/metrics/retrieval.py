@@ -1,32 +1,18 @@
-"""Recall at k and rank of the first match, with ties at their expected value and chance beside them."""
+"""Recall at k, rank of the first match and mAP, with ties at their expected value and chance beside them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mmil_cli.errors import DataError
+from mmil_cli.metrics.average_precision import chance_average_precision
 from mmil_cli.metrics.intervals import Interval, interval, patient_weights, row_blocks, weighted_mean
-
-
-@dataclass(frozen=True)
-class MatchRanks:
-    """Where the best match of each query stands [Q], all that the metrics need of a score matrix.
-
-    `num_above` items score higher than the best match; `num_tied` score the same, itself included, and
-    `num_tied_matches` of those are matches. A query without any match has zeros.
-    """
-
-    num_above: np.ndarray
-    num_tied: np.ndarray
-    num_tied_matches: np.ndarray
-    num_matches: np.ndarray
-    num_gallery: int
+from mmil_cli.metrics.ranks import RANK, MatchRanks, match_ranks, probability_missed, query_figures
 
 
 @dataclass(frozen=True)
 class RetrievalRow:
-    """One figure (`R@5`, `median rank`, `mean rank`) beside what a random order would give."""
+    """One figure (`R@5`, `median rank`, `mean rank`, `mAP`) beside what a random order would give."""
 
     name: str
     measured: Interval
@@ -43,45 +29,6 @@ class RetrievalTable:
     rows: tuple[RetrievalRow, ...]
 
 
-def match_ranks(scores: np.ndarray, relevant: np.ndarray) -> MatchRanks:
-    """Where the best match of each query stands; call it on blocks of queries to save memory.
-
-    Args:
-        scores: Higher is better [Q, G].
-        relevant: True where the gallery item is a match of the query [Q, G].
-
-    Raises:
-        DataError: A score is NaN.
-    """
-    if np.isnan(scores).any():
-        raise DataError(f"{int(np.isnan(scores).sum())} of {scores.size} retrieval scores are NaN.")
-    best = np.where(relevant, scores, -np.inf).max(axis=1, initial=-np.inf, keepdims=True)
-    tied = scores == best
-    num_matches = relevant.sum(axis=1)
-    matched = num_matches > 0
-    return MatchRanks(
-        num_above=np.where(matched, (scores > best).sum(axis=1), 0),
-        num_tied=np.where(matched, tied.sum(axis=1), 0),
-        num_tied_matches=(tied & relevant).sum(axis=1),
-        num_matches=num_matches,
-        num_gallery=scores.shape[1],
-    )
-
-
-def join_ranks(blocks: Iterable[MatchRanks]) -> MatchRanks:
-    """Blocks of queries over one gallery, put together in their order."""
-    parts = list(blocks)
-    sizes = {part.num_gallery for part in parts}
-    assert len(sizes) == 1, f"blocks of one gallery expected, got galleries of {sorted(sizes)} items"
-    return MatchRanks(
-        num_above=np.concatenate([part.num_above for part in parts]),
-        num_tied=np.concatenate([part.num_tied for part in parts]),
-        num_tied_matches=np.concatenate([part.num_tied_matches for part in parts]),
-        num_matches=np.concatenate([part.num_matches for part in parts]),
-        num_gallery=sizes.pop(),
-    )
-
-
 def retrieval_table(
     scores: np.ndarray,
     relevant: np.ndarray,
@@ -91,7 +38,7 @@ def retrieval_table(
     samples: int = 1000,
     seed: int = 0,
 ) -> RetrievalTable:
-    """R@k, median and mean rank of the best match, for a score matrix held at once.
+    """R@k, median and mean rank of the best match, and mAP, for a score matrix held at once.
 
     Args:
         scores: [Q, G], as for `match_ranks`.
@@ -115,9 +62,9 @@ def rank_table(
     """As `retrieval_table`, from ranks gathered block by block."""
     matched = ranks.num_matches > 0
     num_matches = ranks.num_matches[matched]
-    recalls = np.stack([recall_at(ranks, k)[matched] for k in ks], axis=1)
-    expected = expected_rank(ranks)[matched]
-    values = np.column_stack([recalls, expected])
+    figures = query_figures(ranks, ks=ks)
+    values = np.column_stack([figure[matched] for figure in figures.values()])
+    expected = figures[RANK][matched]
     weights = patient_weights(np.asarray(groups)[matched], samples=samples, seed=seed)
     means = _point_and_draws(values, weights)
     medians = _medians(expected, np.concatenate([np.ones((1, len(expected)), np.int16), weights]))
@@ -129,35 +76,10 @@ def rank_table(
         RetrievalRow("median rank", interval(medians[0], medians[1:]), _chance_median(num_matches, ranks))
     )
     rows.append(
-        RetrievalRow("mean rank", interval(means[0, -1], means[1:, -1]), _chance_mean(num_matches, ranks))
+        RetrievalRow("mean rank", interval(means[0, -2], means[1:, -2]), _chance_mean(num_matches, ranks))
     )
+    rows.append(RetrievalRow("mAP", interval(means[0, -1], means[1:, -1]), _chance_map(num_matches, ranks)))
     return RetrievalTable(int(matched.sum()), int((~matched).sum()), ranks.num_gallery, tuple(rows))
-
-
-def recall_at(ranks: MatchRanks, k: int) -> np.ndarray:
-    """The probability that a match stands among the first k when ties fall at random [Q].
-
-    With `a` items above and `t` tied, `r` of them matches, the first match misses the top k with the
-    hypergeometric probability `C(t-m, r) / C(t, r)`, `m = k - a` places being left. NaN without a match.
-    """
-    places = np.minimum(k - ranks.num_above, ranks.num_tied)
-    missed = _probability_missed(ranks.num_tied, ranks.num_tied_matches, places)
-    return np.where(ranks.num_matches > 0, 1.0 - missed, np.nan)
-
-
-def expected_rank(ranks: MatchRanks) -> np.ndarray:
-    """The expected rank of the best match, `a + (t+1)/(r+1)`, best is 1 [Q]; NaN without a match."""
-    within_ties = (ranks.num_tied + 1) / (ranks.num_tied_matches + 1)
-    return np.where(ranks.num_matches > 0, ranks.num_above + within_ties, np.nan)
-
-
-def _probability_missed(tied: np.ndarray, matches: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """`C(t-m, r) / C(t, r)` as the product over the m places of drawing no match."""
-    missed = np.ones(len(tied))
-    for place in range(int(places.max(initial=0))):
-        without = np.maximum(tied - matches - place, 0) / np.maximum(tied - place, 1)
-        missed = np.where(place < places, missed * without, missed)
-    return missed
 
 
 def _point_and_draws(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -183,8 +105,13 @@ def _medians(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _chance_recall(num_matches: np.ndarray, ranks: MatchRanks, k: int) -> float:
     gallery = np.full(len(num_matches), ranks.num_gallery)
-    missed = _probability_missed(gallery, num_matches, np.minimum(gallery, k))
+    missed = probability_missed(gallery, num_matches, np.minimum(gallery, k))
     return float(1.0 - missed.mean()) if missed.size else float("nan")
+
+
+def _chance_map(num_matches: np.ndarray, ranks: MatchRanks) -> float:
+    found = chance_average_precision(num_matches, np.full(len(num_matches), ranks.num_gallery))
+    return float(found.mean()) if found.size else float("nan")
 
 
 def _chance_mean(num_matches: np.ndarray, ranks: MatchRanks) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmil_cli.build import load_checkpoint
 from mmil_cli.checkpoint import Checkpoint
+from mmil_cli.config.recipe import Recipe
 from mmil_cli.core.model import ImageFeatures
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.inference import Embedder
@@ -27,14 +28,16 @@ class Evaluation:
     Attributes:
         embedder: runs the model.
         checkpoint: where the model comes from.
-        score: the score's expression.
+        recipe: it was trained with.
         dataset: the films and reports.
+        is_of_bags: whether the model was trained on all films of a study as one bag.
     """
 
     embedder: Embedder
     checkpoint: Checkpoint
-    score: str
+    recipe: Recipe
     dataset: StudyDataset
+    is_of_bags: bool = False
 
     def notes(self, split: str | None) -> tuple[str, ...]:
         """Sentences that the reader of a result must know."""
@@ -46,6 +49,8 @@ class Evaluation:
             )
         if split == "train" and self.dataset.info.content_hash == self.checkpoint.card.dataset_hash:
             found.append("the model was trained on these very films; its figures say nothing about new ones")
+        if self.is_of_bags:
+            found.append("the model learned from all films of a study as one bag; here each film is its own")
         return tuple(found)
 
     def blocks(
@@ -68,7 +73,7 @@ class Evaluation:
                 "stage": card.stage,
                 "step": card.step,
                 "seed": card.seed,
-                "score": self.score,
+                "score": self.recipe.score.expression,
                 "dataset_hash": card.dataset_hash,
             },
             "dataset": {
@@ -96,8 +101,9 @@ def open_evaluation(data: Path, *, checkpoint: Path, device: str = "auto") -> Ev
     return Evaluation(
         embedder=loaded.embedder,
         checkpoint=loaded.checkpoint,
-        score=loaded.recipe.score.expression,
+        recipe=loaded.recipe,
         dataset=dataset,
+        is_of_bags=loaded.recipe.data.films == "bag",
     )
 
 

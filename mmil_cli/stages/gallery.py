@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from mmil_cli.core.bags import SentenceBag
+from mmil_cli.core.bags import RegionBag, SentenceBag
 from mmil_cli.core.model import ImageFeatures
 from mmil_cli.core.sentences import held_sentences
 from mmil_cli.data.dataset import StudyDataset
@@ -62,21 +63,37 @@ class ReportScorer:
 
     Args:
         embedder: runs the model.
-        reports: sentences of each report.
+        reports: sentences of each report, or reports that are encoded already.
     """
 
-    def __init__(self, embedder: Embedder, reports: Sequence[Sequence[str]]) -> None:
+    def __init__(self, embedder: Embedder, reports: Sequence[Sequence[str]] | SentenceBag) -> None:
         self.embedder = embedder
-        self.bag = embedder.reports(reports)
+        self.bag = reports if isinstance(reports, SentenceBag) else embedder.reports(reports)
 
     def __len__(self) -> int:
         return self.bag.index.shape[0]
 
     def scores(self, films: ImageFeatures) -> np.ndarray:
         """The model's score of each film with each report, float32 [B, R]."""
-        return np.concatenate(
-            [self.embedder.logits(films.regions, block).numpy() for block in self._blocks()], axis=1
-        )
+        return self.scores_of(films.regions)
+
+    def scores_of(self, regions: RegionBag) -> np.ndarray:
+        """The same of films that are regions already."""
+        blocks = [self.embedder.logits(regions, block).numpy() for block in self._blocks()]
+        return np.concatenate(blocks, axis=1)
+
+    def some(self, reports: slice) -> "ReportScorer":
+        """The same of some of the reports, which are not encoded again."""
+        return ReportScorer(self.embedder, self.bag[reports])
+
+    def vectors(self) -> np.ndarray:
+        """One vector a report, float32 [R, D]: the mean of its sentences, not normalised; zeros of none."""
+        index = self.bag.index
+        features = self.bag.sentences.features.float()
+        total = torch.zeros(len(index), features.shape[1])
+        for slot in index.T:  # one sentence of each report at a time: no R x M x D tensor
+            total[slot >= 0] += features[slot[slot >= 0]]
+        return (total / (index >= 0).sum(dim=1, keepdim=True).clamp(min=1)).numpy()
 
     def _blocks(self) -> Iterator[SentenceBag]:
         """Some reports at a time, with only the sentences they hold."""

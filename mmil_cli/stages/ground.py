@@ -6,56 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from mmil_cli.build import LoadedCheckpoint, load_checkpoint
-from mmil_cli.core.bags import RegionBag, Sentences, one_sentence_reports
-from mmil_cli.data.maps import grid_to_film, smooth_grid
 from mmil_cli.data.sentences import has_words, is_unicode
 from mmil_cli.errors import UsageError, listing
 from mmil_cli.files import make_folder, write_bytes, write_json
-from mmil_cli.inference import Embedder
 from mmil_cli.runtime import commit, versions
 from mmil_cli.stages.film import OpenedFilm, open_film
-from mmil_cli.stages.similarity import (
-    DEFAULT_THRESHOLD,
-    FoundBox,
-    Peak,
-    check_threshold,
-    find_boxes,
-    find_peak,
-)
+from mmil_cli.stages.film_notes import film_notes
+from mmil_cli.stages.ground_film import PhraseFinding, ground_film
+from mmil_cli.stages.similarity import DEFAULT_THRESHOLD, check_threshold
 
-LEAST_OF_REGION = 0.25
-"""Boxes around less than this share of a region are left out: the map between regions is interpolated, and
-the tip of a bump that only just reaches the level says nothing of where it ends."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PhraseFinding:
-    """What the model makes of one phrase in one film.
-
-    Attributes:
-        phrase: as given.
-        score: the model's score of the film with the phrase as a report of one sentence: the logits by
-            which films are ranked; it compares between phrases and films of one model only.
-        terms: each term's part of it, before its logit scale.
-        unknown_words: share of the phrase's tokens that the model's vocabulary does not know.
-        is_cut: the phrase has more tokens than the model reads; its end did not count.
-        values: similarity at each pixel of the film, float32 [H, W]; NaN where the model did not look.
-        peak: the highest pixel; None where the model saw nothing.
-        boxes: around what stands out of the map, in pixels of the film, the highest first.
-    """
-
-    phrase: str
-    score: float
-    terms: dict[str, float]
-    unknown_words: float
-    is_cut: bool
-    values: np.ndarray
-    peak: Peak | None
-    boxes: tuple[FoundBox, ...]
+__all__ = ["GroundResult", "PhraseFinding", "draw", "ground_film", "run"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +27,7 @@ class GroundResult:
         film: the film.
         findings: one a phrase, in the order given.
         grid: rows and columns of the model's regions.
+        notes: how the film differs from those that the model has seen.
         picture: the overlay, PNG.
         record: the same in numbers, JSON.
     """
@@ -73,6 +35,7 @@ class GroundResult:
     film: OpenedFilm
     findings: tuple[PhraseFinding, ...]
     grid: tuple[int, int]
+    notes: tuple[str, ...]
     picture: Path
     record: Path
 
@@ -116,58 +79,13 @@ def run(
         film=film,
         findings=findings,
         grid=grid,
+        notes=film_notes(film, loaded.recipe),
         picture=out / f"{image.stem}.png",
         record=out / f"{image.stem}.json",
     )
     write_json(result.record, _record(result, loaded, threshold=threshold, smooth=smooth))
     write_bytes(result.picture, draw(film, findings))
     return result
-
-
-def ground_film(
-    embedder: Embedder,
-    film: OpenedFilm,
-    phrases: Sequence[str],
-    *,
-    threshold: float = DEFAULT_THRESHOLD,
-    smooth: float = 0.0,
-) -> tuple[tuple[PhraseFinding, ...], tuple[int, int]]:
-    """Each phrase in one film, and the model's grid; the film is encoded once, and so is each phrase."""
-    regions = embedder.films([film.fitted]).regions
-    sentences = embedder.sentences(phrases)
-    scores, terms = _scores(embedder, regions, sentences)
-    grids = embedder.maps(regions, sentences)[0].numpy()  # [U, rows, columns]
-    height, width = film.pixels.shape
-    smallest = LEAST_OF_REGION * _region_pixels(embedder.contract.size, film, regions.grid)
-    findings = []
-    for index, phrase in enumerate(phrases):
-        values = grid_to_film(
-            smooth_grid(grids[index], sigma=smooth),
-            size=embedder.contract.size,
-            to_film=film.to_source,
-            height=height,
-            width=width,
-            centre=regions.cell_centre,
-        )
-        findings.append(
-            PhraseFinding(
-                phrase=phrase,
-                score=scores[index],
-                terms={name: values[index] for name, values in terms.items()},
-                unknown_words=embedder.tokenizer.unknown_share([phrase]),
-                is_cut=embedder.tokenizer.is_cut(phrase),
-                values=values,
-                peak=find_peak(values),
-                boxes=find_boxes(values, threshold=threshold, smallest=smallest),
-            )
-        )
-    return tuple(findings), regions.grid
-
-
-def _region_pixels(size: int, film: OpenedFilm, grid: tuple[int, int]) -> float:
-    """Pixels of the film that one region of the grid covers."""
-    rows, columns = grid
-    return (size / rows) * film.to_source.scale_y * (size / columns) * film.to_source.scale_x
 
 
 def draw(film: OpenedFilm, findings: Sequence[PhraseFinding]) -> bytes:
@@ -219,39 +137,34 @@ def _check_place(image: Path, out: Path) -> None:
                          "choose another folder")  # fmt: skip
 
 
-@torch.inference_mode()
-def _scores(
-    embedder: Embedder, regions: RegionBag, sentences: Sentences
-) -> tuple[list[float], dict[str, list[float]]]:
-    """The logits of one film with each sentence as a report of its own, and the terms' raw scores."""
-    bag = one_sentence_reports(sentences)
-    there = regions.to(embedder.device)
-    terms = embedder.model.score.sentence_scores(there, sentences.to(embedder.device))
-    return embedder.logits(regions, bag)[0].tolist(), {name: raw[0].tolist() for name, raw in terms.items()}
-
-
 def _record(
     result: GroundResult, loaded: LoadedCheckpoint, *, threshold: float, smooth: float
 ) -> dict[str, Any]:
-    height, width = result.film.pixels.shape
     return {
-        "film": {
-            "file": result.film.path.name,
-            "width": width,
-            "height": height,
-            "spacing_mm": result.film.spacing_mm,
-            "view": result.film.view,
-        },
-        "phrases": [_phrase_record(finding) for finding in result.findings],
+        "film": film_record(result.film),
+        "notes": result.notes,
+        "phrases": [phrase_record(finding) for finding in result.findings],
         "grid": {"rows": result.grid[0], "columns": result.grid[1]},
         "options": {"threshold": threshold, "smooth": smooth},
-        "checkpoint": _origin(loaded),
+        "checkpoint": checkpoint_record(loaded),
         "versions": versions(),
         "commit": commit(),
     }
 
 
-def _origin(loaded: LoadedCheckpoint) -> dict[str, Any]:
+def film_record(film: OpenedFilm) -> dict[str, Any]:
+    """What a record says of the film."""
+    height, width = film.pixels.shape
+    return {
+        "file": film.path.name,
+        "width": width,
+        "height": height,
+        "spacing_mm": film.spacing_mm,
+        "view": film.view,
+    }
+
+
+def checkpoint_record(loaded: LoadedCheckpoint) -> dict[str, Any]:
     """Which checkpoint a result comes from."""
     card = loaded.checkpoint.card
     return {
@@ -264,7 +177,12 @@ def _origin(loaded: LoadedCheckpoint) -> dict[str, Any]:
     }
 
 
-def _phrase_record(finding: PhraseFinding) -> dict[str, Any]:
+def phrase_record(finding: PhraseFinding) -> dict[str, Any]:
+    """What a record says of a phrase; everything is in pixels of the film."""
+    row, column = finding.regions.critical
+    x, y = finding.place.point(row, column, finding.grid.shape)
+    regions = finding.regions.as_json()
+    regions["critical_region"] |= {"x": x, "y": y}
     return {
         "phrase": finding.phrase,
         "score": finding.score,
@@ -276,4 +194,5 @@ def _phrase_record(finding: PhraseFinding) -> dict[str, Any]:
             {**dict(zip(("x", "y", "w", "h"), found.box, strict=True)), "value": found.value}
             for found in finding.boxes
         ],
+        **regions,
     }

@@ -3,23 +3,28 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
+
+import numpy as np
 
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.phrases import Phrase, read_phrases
 from mmil_cli.data.pseudonyms import OPTION, Pseudonyms
 from mmil_cli.errors import UsageError
 from mmil_cli.files import make_folder, write_json, write_text
-from mmil_cli.metrics.grounding import METRICS, GroundingScores
+from mmil_cli.metrics.grounding import MAIN_METRICS, METRICS, GroundingScores
 from mmil_cli.metrics.grounding_table import (
     GroundingRow,
     GroundingTable,
     grounding_table,
     paired_table,
+    score_matrix,
 )
+from mmil_cli.metrics.map_calibration import MapCalibration
+from mmil_cli.stages.cases import Cases, write_cases
 from mmil_cli.stages.evaluation import OnProgress, open_evaluation
 from mmil_cli.stages.ground import check_smooth
 from mmil_cli.stages.phrase_samples import Sample, Selection, select
@@ -37,9 +42,12 @@ class PhraseResult:
         num_unknown: phrases left out because the dataset does not have their film.
         num_other_splits: phrases left out because their film is in another split.
         num_prior: phrases of other films that the location prior was made from.
+        num_calibration: phrases of the validate split that maps were calibrated on.
+        calibrations: slope and intercept by system; None where there was nothing to calibrate on.
         notes: what the reader must know.
         record: the figures as JSON.
-        samples: the figures of each phrase as CSV.
+        samples: the figures of each phrase as CSV, but for those of single thresholds.
+        cases: all figures of each phrase, a file that `mmil compare` reads.
     """
 
     tables: Mapping[str, GroundingTable]
@@ -50,9 +58,12 @@ class PhraseResult:
     num_unknown: int
     num_other_splits: int
     num_prior: int
+    num_calibration: int
+    calibrations: Mapping[str, MapCalibration | None]
     notes: tuple[str, ...]
     record: Path
     samples: Path
+    cases: Path
 
 
 def run(
@@ -75,17 +86,21 @@ def run(
     being brought there, rounded to its pixels: at the original size every figure costs some thirty times
     as much and differs in the third decimal. The controls see what the model saw and nothing else:
 
+    - random weights: the same model, as it was before it learned anything;
     - shuffled: the map of a phrase of another film, of a category that this film has no phrase of;
     - prior: how often boxes lie at each place in films of other splits, whatever the phrase;
     - finding prior: the same for boxes of the phrase's category, which it is told; harder to beat;
     - centre: a Gaussian about the film's centre;
     - chance: a constant map.
 
-    The mIoU of priors and centre is ill-scaled and stands for nothing: its thresholds are similarities, and
-    theirs are shares. Compare CNR, pointing game and pixel AUROC, which a change of scale leaves alone.
+    The raw mIoU and Dice of priors and centre are ill-scaled and stand for nothing: the thresholds are
+    similarities, and theirs are shares. Their calibrated ones compare: each system's maps become
+    probabilities of lying in a box, by a logistic regression on the pixels of the validate split's phrases,
+    each phrase weighing the same, and the thresholds 0.1 to 0.5 are probabilities then. CNR, pointing game
+    and pixel AUROC need no scale.
 
     Args:
-        phrases: table in the CSV form of MS-CXR.
+        phrases: table in the CSV form of MS-CXR, or another of `data.phrase_forms`.
         data: dataset folder of the same films.
         checkpoint: checkpoint or run folder.
         out: folder for the two files.
@@ -107,9 +122,13 @@ def run(
     wanted = _as_in_dataset(wanted, evaluation.dataset, pseudonyms)
     selection = select(wanted, evaluation.dataset, split=split, seed=seed, table=phrases)
     make_folder(out)
-    scores = PhraseScorer(evaluation, selection, smooth=smooth).go(on_progress)
+    scorer = PhraseScorer(evaluation, selection, smooth=smooth, seed=seed)
+    scores = scorer.go(on_progress)
     notes = (*evaluation.notes(split), *_notes(selection))
-    result = _summarise(selection, scores, out=out, seed=seed, bootstrap=bootstrap, notes=notes)
+    result = _summarise(
+        selection, scores, scorer.calibrations, out=out, seed=seed, bootstrap=bootstrap, notes=notes
+    )
+    write_cases(result.cases, _cases(selection.samples, scores))
     options = {"phrases": phrases.name, "smooth": smooth, "bootstrap": bootstrap}
     provenance = evaluation.provenance(split=split, seed=seed, options=options)
     write_json(result.record, {**_record(result), **provenance})
@@ -145,6 +164,8 @@ def _notes(selection: Selection) -> tuple[str, ...]:
     found = []
     if selection.num_unknown:
         found.append(f"{selection.num_unknown} phrases were left out: the dataset does not have their films")
+    if not selection.calibration:
+        found.append("no calibrated maps: no phrase is known to be of the validate split and not evaluated")
     if not selection.elsewhere:
         found.append("no location prior: the table has no phrase that is known to be of another split")
     num_alone = sum(sample.shuffled is None for sample in selection.samples)
@@ -165,6 +186,7 @@ class _Averaging(TypedDict):
 def _summarise(
     selection: Selection,
     scores: Sequence[Mapping[str, GroundingScores]],
+    calibrations: Mapping[str, MapCalibration | None],
     *,
     out: Path,
     seed: int,
@@ -187,20 +209,24 @@ def _summarise(
         num_unknown=selection.num_unknown,
         num_other_splits=selection.num_other_splits,
         num_prior=len(selection.elsewhere),
+        num_calibration=len(selection.calibration),
+        calibrations=calibrations,
         notes=notes,
         record=out / "ground.json",
         samples=out / "phrases.csv",
+        cases=out / "ground_cases.parquet",
     )
 
 
 def _record(result: PhraseResult) -> dict[str, Any]:
-    counts = ("num_phrases", "num_films", "num_patients", "num_unknown", "num_other_splits", "num_prior")
+    counts = tuple(field.name for field in fields(result) if field.name.startswith("num_"))
     return {
         "systems": {name: _table_record(table) for name, table in result.tables.items()},
         "model_less_control": {
             control: _table_record(table) for control, table in result.differences.items()
         },
         **{name: getattr(result, name) for name in counts},
+        "calibrations": {name: found and asdict(found) for name, found in result.calibrations.items()},
         "notes": result.notes,
     }
 
@@ -223,15 +249,32 @@ def _row_record(row: GroundingRow) -> dict[str, Any]:
     }
 
 
+def _cases(samples: Sequence[Sample], scores: Sequence[Mapping[str, GroundingScores]]) -> Iterator[Cases]:
+    """Every metric of every system; a case is a film and a phrase."""
+    ids = np.array([f"{sample.phrase.image_id} {sample.phrase.text}" for sample in samples])
+    patients = np.array([sample.row.patient_id for sample in samples])
+    for system in SYSTEMS:
+        matrix = score_matrix([entry[system] for entry in scores])
+        for number, metric in enumerate(METRICS):
+            yield Cases(
+                part=system,
+                name=metric,
+                case_id=ids,
+                patient_id=patients,
+                label=None,
+                value=matrix[:, number],
+            )
+
+
 def _samples_csv(samples: Sequence[Sample], scores: Sequence[Mapping[str, GroundingScores]]) -> str:
     """One line a phrase: whose it is, and every metric of every system; blank where undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ["image_id", "patient_id", "category", "phrase", "num_boxes", "shuffled_phrase"]
-    writer.writerow([*names, *(f"{system}_{metric}" for system in SYSTEMS for metric in METRICS)])
+    writer.writerow([*names, *(f"{system}_{metric}" for system in SYSTEMS for metric in MAIN_METRICS)])
     for sample, entry in zip(samples, scores, strict=True):
         phrase = sample.phrase
-        values = [value for system in SYSTEMS for value in astuple(entry[system])]
+        values = [getattr(entry[system], metric) for system in SYSTEMS for metric in MAIN_METRICS]
         writer.writerow(
             [
                 phrase.image_id,

@@ -2,16 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mmil_cli.data.dataset import Row, StudyDataset
-from mmil_cli.data.phrases import Phrase
+from mmil_cli.data.phrase import Phrase, box_fault, read_mask
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import DataError, listing
-from mmil_cli.metrics.regions import Box, location_prior
+from mmil_cli.metrics.regions import Box, boxes_mask, location_prior
 
 PRIOR_GRID = (64, 64)
 
@@ -42,12 +43,15 @@ class Selection:
         samples: to evaluate, in the order of the table.
         elsewhere: phrases of films of other splits, for the location prior: neither film nor patient is
             among the samples.
+        calibration: those of them on films of the validate split that the dataset has, for the calibration
+            of maps.
         num_unknown: phrases whose film is not in the dataset at all.
         num_other_splits: phrases whose film is in another split.
     """
 
     samples: tuple[Sample, ...]
     elsewhere: tuple[Phrase, ...]
+    calibration: tuple[Sample, ...]
     num_unknown: int
     num_other_splits: int
 
@@ -80,15 +84,19 @@ def select(
             "give the dataset made from the same films, or another --split"
         )
     rows = {phrase.image_id: dataset.row(place[phrase.image_id]) for phrase in chosen}
-    _check_sizes(chosen, rows, table)
+    chosen = complete_phrases(chosen, rows, table)
     stand_ins = shuffled_phrases(chosen, seed=seed)
     samples = tuple(
         Sample(phrase=phrase, index=place[phrase.image_id], row=rows[phrase.image_id], shuffled=text)
         for phrase, text in zip(chosen, stand_ins, strict=True)
     )
+    elsewhere = _elsewhere(phrases, dataset, place, rows, split)
+    others = {p.image_id: dataset.row(place[p.image_id]) for p in elsewhere if p.image_id in place}
+    known = complete_phrases(elsewhere, others, table)
     return Selection(
         samples=samples,
-        elsewhere=_elsewhere(phrases, dataset, place, rows, split),
+        elsewhere=tuple(known),
+        calibration=_for_calibration(known, others, place, seed=seed),
         num_unknown=num_unknown,
         num_other_splits=len(phrases) - num_unknown - len(chosen),
     )
@@ -114,15 +122,15 @@ def shuffled_phrases(phrases: Sequence[Phrase], *, seed: int) -> list[str | None
 
 def overall_prior(phrases: Sequence[Phrase]) -> np.ndarray | None:
     """Where boxes of any phrase lie in other films [64, 64]; None without any phrase."""
-    return location_prior([_shares(phrase) for phrase in phrases], grid=PRIOR_GRID) if phrases else None
+    return np.mean([_coverage(phrase) for phrase in phrases], axis=0) if phrases else None
 
 
 def finding_priors(phrases: Sequence[Phrase]) -> dict[str, np.ndarray]:
     """Where boxes of each category lie in other films, on a common grid [64, 64]; see `location_prior`."""
-    of_category: dict[str, list[list[Box]]] = defaultdict(list)
+    of_category: dict[str, list[np.ndarray]] = defaultdict(list)
     for phrase in phrases:
-        of_category[phrase.category].append(_shares(phrase))
-    return {category: location_prior(boxes, grid=PRIOR_GRID) for category, boxes in of_category.items()}
+        of_category[phrase.category].append(_coverage(phrase))
+    return {category: np.mean(covered, axis=0) for category, covered in of_category.items()}
 
 
 def centre_prior(height: int, width: int) -> np.ndarray:
@@ -131,20 +139,97 @@ def centre_prior(height: int, width: int) -> np.ndarray:
     return np.outer(down, across)
 
 
-def _check_sizes(phrases: Sequence[Phrase], rows: Mapping[str, Row], table: Path) -> None:
-    wrong = []
+def complete_phrases(phrases: Sequence[Phrase], rows: Mapping[str, Row], table: Path) -> list[Phrase]:
+    """The phrases with their film's size where the table does not tell it, boxes in pixels of the film.
+
+    Args:
+        phrases: of films that `rows` has, or that nobody knows; these are left out if their size is unknown.
+        rows: of the dataset, by image id.
+        table: named in messages.
+
+    Raises:
+        DataError: a box, mask or size contradicts the film.
+    """
+    found, wrong = [], []
     for phrase in phrases:
-        row = rows[phrase.image_id]
-        if (phrase.width, phrase.height) != (row.source_width, row.source_height):
-            size = f"{row.source_width} x {row.source_height}"
-            wrong.append(
-                f"row {phrase.row} says {phrase.width} x {phrase.height}, {row.image_id} has {size} pixels"
-            )
+        row = rows.get(phrase.image_id)
+        if row is None:
+            if phrase.width > 1 and not phrase.masks:
+                found.append(phrase)
+            continue
+        completed = _completed(phrase, row)
+        fault = _fault(completed, row)
+        if fault:
+            wrong.append(f"row {phrase.row} {fault}")
+        found.append(completed)
     if wrong:
         raise DataError(
             f"{table}: {len(wrong)} phrases contradict the size of their film ({listing(wrong, 4)}); "
-            "boxes must be in pixels of the films that preprocess read"
+            "boxes and masks must be in pixels of the films that preprocess read"
         )
+    return found
+
+
+def _completed(phrase: Phrase, row: Row) -> Phrase:
+    width, height = row.source_width, row.source_height
+    if (phrase.width, phrase.height) == (0, 0):
+        return replace(phrase, width=width, height=height)
+    if (phrase.width, phrase.height) == (1, 1):
+        boxes = tuple((x * width, y * height, w * width, h * height) for x, y, w, h in phrase.boxes)
+        return replace(phrase, width=width, height=height, boxes=boxes)
+    return phrase
+
+
+def _fault(phrase: Phrase, row: Row) -> str:
+    width, height = row.source_width, row.source_height
+    if (phrase.width, phrase.height) != (width, height):
+        return f"says {phrase.width} x {phrase.height}, {row.image_id} has {width} x {height} pixels"
+    for box in phrase.boxes:
+        fault = box_fault(box, width=width, height=height)
+        if fault:
+            return f"of {row.image_id}: {fault}"
+    for path in phrase.masks:
+        rows, columns = read_mask(path).shape
+        if (columns, rows) != (width, height):
+            return f"has a mask of {columns} x {rows}, {row.image_id} has {width} x {height} pixels"
+    return ""
+
+
+def phrase_mask(phrase: Phrase, row: Row) -> np.ndarray:
+    """The phrase's boxes, or masks, as one mask at the size of the stored film [h, w].
+
+    Box edges are rounded to its pixels; of a mask a pixel is inside where at least half of its area is.
+    """
+    if not phrase.masks:
+        inverse = row.to_source.inverse()
+        return boxes_mask([inverse.box(box) for box in phrase.boxes], row.height, row.width)
+    return _shrunk(phrase, row.height, row.width) >= 0.5
+
+
+def _coverage(phrase: Phrase) -> np.ndarray:
+    """Which share of each cell of a common grid the phrase's boxes or masks cover [64, 64]."""
+    if phrase.masks:
+        return _shrunk(phrase, *PRIOR_GRID)
+    return location_prior([_shares(phrase)], grid=PRIOR_GRID)
+
+
+def _shrunk(phrase: Phrase, height: int, width: int) -> np.ndarray:
+    """The mean of the masks' union over each cell of a grid, exact where the grid divides it."""
+    union = np.logical_or.reduce([read_mask(path) for path in phrase.masks]).astype(np.float32)
+    small = Image.fromarray(union).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(small, np.float64)
+
+
+def _for_calibration(
+    phrases: Sequence[Phrase], rows: Mapping[str, Row], place: Mapping[str, int], *, seed: int
+) -> tuple[Sample, ...]:
+    """Phrases of the validate split, with controls as the evaluated ones have them."""
+    chosen = [p for p in phrases if p.image_id in rows and rows[p.image_id].split == "validate"]
+    stand_ins = shuffled_phrases(chosen, seed=seed)
+    return tuple(
+        Sample(phrase=phrase, index=place[phrase.image_id], row=rows[phrase.image_id], shuffled=text)
+        for phrase, text in zip(chosen, stand_ins, strict=True)
+    )
 
 
 def _elsewhere(

@@ -4,10 +4,25 @@ from enum import StrEnum
 
 
 class Method(StrEnum):
-    """How a finding is read off."""
+    """How a finding is read off.
+
+    Frozen: `linear`, `knn`, `attention` (over regions), `zero-shot` (from prompts), and the control `initial`
+    (linear, on the encoder as it was before pretraining). Trained on the labels: `finetune`, from the
+    pretrained encoder, and `supervised`, from the one before pretraining.
+    """
 
     LINEAR = "linear"
     ZERO_SHOT = "zero-shot"
+    KNN = "knn"
+    ATTENTION = "attention"
+    FINETUNE = "finetune"
+    SUPERVISED = "supervised"
+    INITIAL = "initial"
+
+
+DEFAULT_METHODS = (Method.LINEAR, Method.ZERO_SHOT)
+TRAINED = (Method.ATTENTION, Method.FINETUNE, Method.SUPERVISED)
+"""Methods that train a network."""
 
 
 class Uncertain(StrEnum):

@@ -1,42 +1,71 @@
-"""Probe: how well findings can be read off a frozen model, with labels (linear) and without (zero-shot)."""
+"""Probe: how well findings can be read off a model: frozen, tuned, or trained on the labels alone."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmil_cli.config.prompts import Prompts, load_prompts
-from mmil_cli.errors import UsageError, listing
-from mmil_cli.files import make_folder, write_json
-from mmil_cli.metrics.classification import ClassificationTable, classification_table
-from mmil_cli.stages.evaluation import OnProgress, open_evaluation
-from mmil_cli.stages.findings import matching, pick_findings
-from mmil_cli.stages.linear_probe import fit_probe
-from mmil_cli.stages.policies import Method, Missing, Uncertain
+from mmil_cli.files import make_folder
+from mmil_cli.stages.evaluation import Evaluation, OnProgress, open_evaluation
+from mmil_cli.stages.film_labels import labels_of_table, own_labels
+from mmil_cli.stages.findings import pick_findings
+from mmil_cli.stages.label_curve import Draws, LabelPoint, label_points
+from mmil_cli.stages.label_sets import Budget
+from mmil_cli.stages.policies import DEFAULT_METHODS, TRAINED, Method, Missing, Uncertain
+from mmil_cli.stages.probe_networks import (
+    attention_reader,
+    check_layer,
+    film_reader,
+    initial_evaluation,
+)
+from mmil_cli.stages.probe_readers import LinearReader, NeighbourReader, Reader
+from mmil_cli.stages.probe_record import FILE_NAME, write_record
+from mmil_cli.stages.probe_scores import MethodResult, score_method
 from mmil_cli.stages.probe_task import ProbeFeatures, ProbeTask, embed_task, plan_task
+from mmil_cli.stages.prompt_probe import (
+    CalibrationCases,
+    choose_cases,
+    ensembles_of,
+    unused_prompts,
+    zero_shot_result,
+)
 from mmil_cli.stages.zero_shot import ZeroShot
 
-FILE_NAME = "probe.json"
+__all__ = ["DEFAULT_PROMPTS", "FILE_NAME", "FewLabels", "MethodResult", "ProbeResult", "Training", "run"]
+
 DEFAULT_PROMPTS = "chexpert"
+FROZEN = (Method.LINEAR, Method.KNN, Method.ATTENTION, Method.ZERO_SHOT)
+"""What reads the features of the pretrained model."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodResult:
-    """The figures of one method.
+class FewLabels:
+    """Numbers of labels to try besides all of them.
 
     Attributes:
-        method: which.
-        table: the findings it was tried on, and their mean; chance is 0.5 for AUROC, prevalence for AUPRC.
-        skipped: the other findings, and why.
-        details: what was chosen for each finding, such as the penalty of its linear probe.
+        budgets: shares of the patients, and k-shot; none for no label curve.
+        num_seeds: draws of each.
     """
 
-    method: Method
-    table: ClassificationTable
-    skipped: Mapping[str, str]
-    details: Mapping[str, Mapping[str, Any]]
+    budgets: tuple[Budget, ...] = ()
+    num_seeds: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How networks are trained on labels.
+
+    Attributes:
+        epochs: passes over the labelled films, at most.
+        from_layer: of `finetune`: the first layer of the encoder that is trained; empty for all.
+    """
+
+    epochs: int = 20
+    from_layer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +74,7 @@ class ProbeResult:
 
     Attributes:
         methods: one result a method.
+        points: the same methods at fewer labels.
         num_films: of the split that was scored.
         num_patients: of the same.
         notes: what the reader must know.
@@ -53,11 +83,29 @@ class ProbeResult:
     """
 
     methods: tuple[MethodResult, ...]
+    points: tuple[LabelPoint, ...] = ()
     num_films: int
     num_patients: int
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
     record: Path
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plan:
+    """What is to be done, checked before any film is read."""
+
+    task: ProbeTask
+    methods: tuple[Method, ...]
+    draws: Draws
+    training: Training
+    prompts: Mapping[str, Prompts] = field(default_factory=dict)
+    cases: Sequence[CalibrationCases] = ()
+
+    @property
+    def readers(self) -> tuple[Method, ...]:
+        """Methods that learn from labels."""
+        return tuple(method for method in self.methods if method is not Method.ZERO_SHOT)
 
 
 def run(
@@ -66,167 +114,180 @@ def run(
     checkpoint: Path,
     out: Path,
     split: str = "test",
-    methods: Sequence[Method] = tuple(Method),
+    methods: Sequence[Method] = DEFAULT_METHODS,
+    label_table: Path | None = None,
     findings: Sequence[str] | None = None,
+    classes: Sequence[str] = (),
     prompts: str | Path = DEFAULT_PROMPTS,
+    calibrate: int = 0,
     uncertain: Uncertain = Uncertain.IGNORE,
     missing: Missing = Missing.IGNORE,
+    few: FewLabels | None = None,
+    training: Training | None = None,
     seed: int = 0,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_fit: OnProgress | None = None,
 ) -> ProbeResult:
-    """AUROC and AUPRC of every finding on a split, with bootstrap intervals by patient.
+    """The figures of every finding on a split, with bootstrap intervals by patient.
+
+    Label columns `severity >= 1`, `severity >= 2`, ... are also told apart as grades.
 
     Args:
         data: dataset folder with labels.
         checkpoint: checkpoint or run folder.
-        out: folder for `probe.json`.
-        split: what to score; the linear probe is fitted on `train`, its penalty chosen on `validate`.
-        methods: linear, zero-shot, or both.
+        out: folder for `probe.json` and what belongs to it.
+        split: what to score; methods learn from `train`, and choose on `validate`.
+        methods: which.
+        label_table: labels of the films, in place of the dataset's own.
         findings: those wanted, in any spelling; None for all the labels there are.
+        classes: findings to tell apart among films that have exactly one of them; none for no such task.
         prompts: YAML file or shipped name, for zero-shot.
+        calibrate: labelled validation films that zero-shot scores are turned into probabilities by; 0 for
+            none.
         uncertain: what the label -1 counts as, in every split.
         missing: what a blank label counts as, in every split.
-        seed: of the bootstrap and of the linear probe's folds.
+        few: fewer labels to try.
+        training: of networks.
+        seed: of the bootstrap, of draws, folds and training.
         device: auto, cpu or cuda.
         on_progress: told of films.
+        on_fit: told of fits.
 
     Raises:
-        UsageError: an unknown split or finding, unusable prompts, or nothing that can be scored.
+        UsageError: an unknown split, finding or layer, unusable prompts, more labels asked for than there
+        are, or
+            nothing that can be scored.
     """
+    few, training = few or FewLabels(), training or Training()
     given = load_prompts(prompts) if Method.ZERO_SHOT in methods else {}
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
-    names = pick_findings(evaluation.dataset.label_names, findings)
+    dataset = evaluation.dataset
+    told = labels_of_table(label_table, dataset) if label_table else own_labels(dataset)
+    known = told.names
+    names = pick_findings(known, findings)
+    chosen = tuple(dict.fromkeys(methods))
     task = plan_task(
-        evaluation.dataset,
+        dataset,
+        told,
         names=names,
+        classes=pick_findings(known, classes) if classes else (),
         split=split,
         uncertain=uncertain,
         missing=missing,
-        fit=Method.LINEAR in methods,
+        fit=chosen != (Method.ZERO_SHOT,),
     )
-    ensembles = _ensembles(given, names, prompts) if given else {}
-    zero_shot = ZeroShot(evaluation.embedder, ensembles) if ensembles else None
-    make_folder(out)
-    features = embed_task(evaluation, task, zero_shot, on_progress)
-    options = {
-        "methods": list(methods),
-        "findings": list(names),
-        "uncertain": str(uncertain),
-        "missing": str(missing),
-    }
+    draws = Draws(budgets=few.budgets, num_seeds=few.num_seeds, seed=seed)
+    plan = _Plan(task=task, methods=chosen, draws=draws, training=training)
+    draws.check(task.label_set())
+    check_layer(evaluation.embedder.model.image_encoder, training.from_layer)
     if given:
-        options["prompts"] = Path(prompts).name
+        ensembles = ensembles_of(given, names, prompts)
+        cases = choose_cases(task, list(ensembles), calibrate, seed=seed) if calibrate else ()
+        plan = replace(plan, prompts=ensembles, cases=cases)
+    make_folder(out)
+    results, points = _go(plan, evaluation, on_progress, on_fit)
     result = ProbeResult(
-        methods=tuple(_try(method, task, features, ensembles, seed) for method in dict.fromkeys(methods)),
+        methods=results,
+        points=points,
         num_films=len(task.scored),
         num_patients=len(np.unique(task.patients[task.scored])),
-        notes=(*evaluation.notes(split), *_unused_prompts(given, evaluation.dataset.label_names, prompts)),
-        provenance=evaluation.provenance(split=split, seed=seed, options=options),
+        notes=(*evaluation.notes(split), *told.notes, *_notes(task), *unused_prompts(given, known, prompts)),
+        provenance=evaluation.provenance(
+            split=split,
+            seed=seed,
+            options={
+                "methods": list(chosen),
+                "findings": list(names),
+                "uncertain": str(uncertain),
+                "missing": str(missing),
+                **({"label_table": label_table.name} if label_table else {}),
+                **({"classes": list(classes)} if classes else {}),
+                **({"prompts": Path(prompts).name, "calibrate": calibrate} if given else {}),
+                **({"labels": [b.name for b in few.budgets], "draws": few.num_seeds} if few.budgets else {}),
+                **(vars(training) if set(chosen) & set(TRAINED) else {}),
+            },
+        ),
         record=out / FILE_NAME,
     )
-    write_json(result.record, _as_json(result))
+    head = {name: getattr(result, name) for name in ("provenance", "notes", "num_films", "num_patients")}
+    write_record(out, methods=results, points=points, head=head)
     return result
 
 
-def _try(
-    method: Method, task: ProbeTask, features: ProbeFeatures, ensembles: Mapping[str, Prompts], seed: int
-) -> MethodResult:
-    if method is Method.LINEAR:
-        return _linear(task, features, seed)
-    return _zero_shot(task, features, ensembles, seed)
-
-
-def _linear(task: ProbeTask, features: ProbeFeatures, seed: int) -> MethodResult:
-    """A logistic regression a finding; those that the train split has one class of are skipped."""
-    scores, skipped, details = {}, {}, {}
-    for column, name in enumerate(task.names):
-        train = task.examples(task.train, features.train, column)
-        if not train.has_both:
-            skipped[name] = f"the train split has {train.counts} films"
+def _go(
+    plan: _Plan, evaluation: Evaluation, on_progress: OnProgress | None, on_fit: OnProgress | None
+) -> tuple[tuple[MethodResult, ...], tuple[LabelPoint, ...]]:
+    """Every method in turn, on one pass of features."""
+    task, seed = plan.task, plan.draws.seed
+    zero_shot = ZeroShot(evaluation.embedder, plan.prompts) if plan.prompts else None
+    features = None
+    if set(plan.methods) & set(FROZEN):
+        attends = Method.ATTENTION in plan.methods
+        features = embed_task(evaluation, task, zero_shot=zero_shot, regions=attends, on_progress=on_progress)
+    one_more = _counted(plan, on_fit)
+    results: list[MethodResult] = []
+    points: list[LabelPoint] = []
+    labels, truth = task.label_set(), task.labels[task.scored]
+    for method in plan.methods:
+        if method is Method.ZERO_SHOT:
+            assert features is not None
+            assert features.prompts is not None
+            results.append(
+                zero_shot_result(task, plan.prompts, features.prompts, cases=plan.cases, seed=seed)
+            )
             continue
-        validate = task.examples(task.validate, features.validate, column)
-        probe = fit_probe(train, validate, seed=seed)
-        scores[name] = probe.scores(features.scored)
-        details[name] = {"num_train": len(train.labels), **probe.choices()}
-    return _method_result(Method.LINEAR, task, scores, skipped=skipped, details=details, seed=seed)
-
-
-def _zero_shot(
-    task: ProbeTask, features: ProbeFeatures, ensembles: Mapping[str, Prompts], seed: int
-) -> MethodResult:
-    """The findings that have prompts, by the difference of their ensembles' logits."""
-    assert features.zero_shot is not None
-    return _method_result(
-        Method.ZERO_SHOT,
-        task,
-        dict(zip(ensembles, features.zero_shot.T, strict=True)),
-        skipped={name: "no prompts for it" for name in task.names if name not in ensembles},
-        details={name: asdict(pair) for name, pair in ensembles.items()},
-        seed=seed,
-    )
-
-
-def _method_result(
-    method: Method,
-    task: ProbeTask,
-    scores: Mapping[str, np.ndarray],
-    *,
-    skipped: Mapping[str, str],
-    details: Mapping[str, Mapping[str, Any]],
-    seed: int,
-) -> MethodResult:
-    columns = [task.names.index(name) for name in scores]
-    table = classification_table(
-        task.labels[task.scored][:, columns],
-        np.stack(list(scores.values()), axis=1) if scores else np.empty((len(task.scored), 0)),
-        groups=task.patients[task.scored],
-        names=list(scores),
-        seed=seed,
-    )
-    return MethodResult(method=method, table=table, skipped=skipped, details=details)
-
-
-def _ensembles(given: Mapping[str, Prompts], names: Sequence[str], source: str | Path) -> dict[str, Prompts]:
-    """The prompts of the wanted findings, under the dataset's names."""
-    ensembles = matching(given, names)
-    if not ensembles:
-        raise UsageError(
-            f"--prompts {source} has prompts for none of {listing(list(names))}; it has: "
-            f"{listing(list(given), 20)}; write a YAML file with `positive:` and `negative:` sentences "
-            "for them, or give --method linear"
+        reader = _reader(method, plan, evaluation, features, on_progress)
+        full = reader(labels, seed=seed)
+        one_more()
+        results.append(score_method(method, full, task, seed=seed))
+        points.extend(
+            label_points(method, reader, labels, truth, draws=plan.draws, full=full, on_fit=one_more)
         )
-    return ensembles
+    return tuple(results), tuple(points)
 
 
-def _unused_prompts(
-    given: Mapping[str, Prompts], names: Sequence[str], source: str | Path
-) -> tuple[str, ...]:
-    """What to say of prompts of one's own file that no label of the dataset belongs to."""
-    if not Path(source).is_file():  # shipped prompts are for whatever the dataset has
-        return ()
-    used = matching({name: name for name in given}, names).values()
-    unused = [name for name in given if name not in used]
-    if not unused:
-        return ()
-    return (f"prompts {Path(source).name}: this dataset has no labels of {listing(unused)}; left out",)
+def _reader(
+    method: Method,
+    plan: _Plan,
+    evaluation: Evaluation,
+    features: ProbeFeatures | None,
+    on_progress: OnProgress | None,
+) -> Reader:
+    """The method, given what it reads."""
+    if method in (Method.FINETUNE, Method.SUPERVISED):
+        training = plan.training
+        return film_reader(
+            method, evaluation, plan.task, epochs=training.epochs, from_layer=training.from_layer
+        )
+    if method is Method.INITIAL:
+        control = embed_task(initial_evaluation(evaluation), plan.task, on_progress=on_progress)
+        return LinearReader(control.pooled)
+    assert features is not None
+    if method is Method.ATTENTION:
+        assert features.regions is not None
+        return attention_reader(evaluation, features.regions, epochs=plan.training.epochs)
+    return (LinearReader if method is Method.LINEAR else NeighbourReader)(features.pooled)
 
 
-def _as_json(result: ProbeResult) -> dict[str, Any]:
-    return {
-        "provenance": result.provenance,
-        "notes": result.notes,
-        "num_films": result.num_films,
-        "num_patients": result.num_patients,
-        "chance": {"auroc": 0.5, "auprc": "prevalence"},
-        "methods": {
-            str(part.method): {
-                "mean": asdict(part.table.mean),
-                "findings": {
-                    row.name: {**asdict(row), **{"chosen": part.details[row.name]}} for row in part.table.rows
-                },
-                "skipped": part.skipped,
-            }
-            for part in result.methods
-        },
-    }
+def _counted(plan: _Plan, on_fit: OnProgress | None) -> Callable[[], None]:
+    """What to call after each fit."""
+    total = sum(1 + plan.draws.count(is_random=method in TRAINED) for method in plan.readers)
+    done: Iterator[int] = count(1)
+
+    def one_more() -> None:
+        number = next(done)
+        if on_fit is not None:
+            on_fit(number, total)
+
+    return one_more
+
+
+def _notes(task: ProbeTask) -> list[str]:
+    """What the reader must know of the task."""
+    if len(task.validate) or not len(task.train):
+        return []
+    return [
+        "no validation films besides those scored: penalties come from folds of the train split, "
+        "networks are not stopped early, and F1, sensitivity and specificity have no threshold"
+    ]

@@ -13,6 +13,7 @@ from mmil_cli.data.tokenizer import SentenceTokenizer
 from mmil_cli.errors import UsageError, shortened
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, open_evaluation
 from mmil_cli.stages.film import open_film
+from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.gallery import Gallery, ReportScorer, distinct_texts, score_films
 
 DEFAULT_TOP = 10
@@ -142,11 +143,7 @@ def find_films(
             for text, share, column in zip(texts, unknown, scores.T, strict=True)
         ),
         num_gallery=len(rows),
-        notes=(
-            *evaluation.notes(None),
-            *_unknown_notes(texts, unknown),
-            *_cut_notes(evaluation.embedder.tokenizer, reports),
-        ),
+        notes=(*evaluation.notes(None), *query_notes(evaluation.embedder.tokenizer, texts)),
         provenance=evaluation.provenance(split=split, seed=None, options={"top": top}),
     )
 
@@ -177,7 +174,8 @@ def find_reports(
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
     embedder, dataset = evaluation.embedder, evaluation.dataset
     gallery = distinct_texts(dataset, dataset.indices(split))
-    films = [embedder.films([open_film(image, embedder).fitted]) for image in images]
+    opened = [open_film(image, embedder) for image in images]
+    films = [embedder.films([film.fitted]) for film in opened]
     scorer = ReportScorer(embedder, gallery.reports)
     return QueryResult(
         images=tuple(
@@ -185,7 +183,10 @@ def find_reports(
             for image, film in zip(images, films, strict=True)
         ),
         num_gallery=len(gallery.rows),
-        notes=evaluation.notes(None),
+        notes=(
+            *evaluation.notes(None),
+            *(note for film in opened for note in film_notes(film, evaluation.recipe)),
+        ),
         provenance=evaluation.provenance(split=split, seed=None, options={"top": top}),
     )
 
@@ -203,6 +204,13 @@ def read_text(text: str) -> list[str]:
     if not is_unicode(text):
         raise UsageError(f"the text {text!a} is not UTF-8 text; set the terminal to UTF-8")
     return split_sentences(text) or [text]
+
+
+def query_notes(tokenizer: SentenceTokenizer, texts: Sequence[str]) -> tuple[str, ...]:
+    """What of some texts the model does not read."""
+    reports = [read_text(text) for text in texts]
+    unknown = [tokenizer.unknown_share(report) for report in reports]
+    return (*_unknown_notes(texts, unknown), *_cut_notes(tokenizer, reports))
 
 
 def _unknown_notes(texts: Sequence[str], shares: Sequence[float]) -> list[str]:

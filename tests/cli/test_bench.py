@@ -63,7 +63,9 @@ def test_a_file_in_the_way_is_told_before_the_work(invoke, tmp_path):
     assert (tmp_path / "bench").read_text() == "mine"
 
 
-@pytest.mark.parametrize("arguments", [("bench", "--help"), ("bench", "mi", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("bench", "--help"), ("bench", "mi", "--help"), ("bench", "pretrain", "--help")]
+)
 def test_help_loads_nothing_heavy_and_shows_an_example(arguments):
     code = (
         "import sys\nfrom mmil_cli.cli import app\n"
@@ -73,7 +75,8 @@ def test_help_loads_nothing_heavy_and_shows_an_example(arguments):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
-    assert "mmil bench mi --quick" in " ".join(result.stdout.split())
+    example = "mmil bench pretrain datasets/mine" if "pretrain" in arguments else "mmil bench mi --quick"
+    assert example in " ".join(result.stdout.split())
 
 
 def test_a_quick_run_of_the_engine_shows_every_comparison(invoke, tmp_path):

@@ -14,9 +14,24 @@ CHEXPERT = {
 }  # fmt: skip
 
 
-def test_the_shipped_prompts_cover_the_chexpert_findings() -> None:
-    prompts = load_prompts("chexpert")
-    assert set(prompts) == CHEXPERT
+FIVE = {"Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"}
+
+
+def _names_of(prompts: str) -> set[str]:
+    from mmil_cli.data.sources.nih import LABEL_NAMES
+
+    return {
+        "chexpert": CHEXPERT,
+        "chexpert5x200": FIVE,
+        "nih": set(LABEL_NAMES),
+        "rsna": {"Lung Opacity", "Normal", "Pneumonia"},
+    }[prompts]
+
+
+@pytest.mark.parametrize("source", shipped.shipped_files("prompts"))
+def test_the_shipped_prompts_cover_the_findings_of_their_labels(source: str) -> None:
+    prompts = load_prompts(source)
+    assert set(prompts) == _names_of(source)
     for pair in prompts.values():
         assert len(pair.positive) >= 3
         assert len(pair.negative) >= 3

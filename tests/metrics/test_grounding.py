@@ -12,6 +12,7 @@ from mmil_cli.metrics.grounding import (
     pointing_hit,
     score_map,
 )
+from mmil_cli.metrics.map_calibration import MapCalibration
 
 NAN = float("nan")
 
@@ -132,7 +133,8 @@ def test_nothing_to_find_is_undefined() -> None:
 
 def test_figures_follow_the_map_and_mask_when_both_are_flipped() -> None:
     values, mask = noisy()
-    flipped = score_map(values[::-1, ::-1], mask[::-1, ::-1])
-    upright = score_map(values, mask)
+    calibration = MapCalibration(slope=5.0, intercept=-2.0)
+    flipped = score_map(values[::-1, ::-1], mask[::-1, ::-1], calibration=calibration)
+    upright = score_map(values, mask, calibration=calibration)
     for metric in METRICS:
         assert getattr(flipped, metric) == pytest.approx(getattr(upright, metric))

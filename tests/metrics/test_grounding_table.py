@@ -10,7 +10,11 @@ NAN = float("nan")
 
 
 def scores_of(values: list[float]) -> list[GroundingScores]:
-    return [GroundingScores(abs(v), v, v / 2, v / 3, float(v > 0), v + 1) for v in values]
+    firsts = [(abs(v), v, v / 2, v / 3, float(v > 0), v + 1) for v in values]
+    others = range(len(METRICS) - 6)
+    return [
+        GroundingScores(*first, *(v / 2**i for i in others)) for v, first in zip(values, firsts, strict=True)
+    ]
 
 
 def many(seed: int, size: int) -> list[GroundingScores]:
@@ -74,7 +78,7 @@ def test_no_samples_give_no_numbers() -> None:
 
 
 def _with_cnr(values: np.ndarray) -> list[GroundingScores]:
-    return [GroundingScores(value, value, 0.5, 0.5, 0.5, 0.5) for value in values]
+    return [GroundingScores(value, value, *[0.5] * (len(METRICS) - 2)) for value in values]
 
 
 def test_pairing_removes_what_both_sides_share() -> None:

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 from mmil_cli.errors import DataError
+from mmil_cli.metrics.ranks import expected_rank, join_ranks, match_ranks, recall_at
 from mmil_cli.metrics.retrieval import (
     RetrievalRow,
     RetrievalTable,
-    expected_rank,
-    join_ranks,
-    match_ranks,
     rank_table,
-    recall_at,
     retrieval_table,
 )
 

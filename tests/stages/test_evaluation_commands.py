@@ -74,3 +74,29 @@ def test_retrieve_answers_a_film(tiny_dataset: Path, tiny_table: Path, tiny_run:
     result = _run("retrieve", tiny_dataset, "--checkpoint", tiny_run, "--image", film, "--top", 2)
     assert "film000.png among" in result.stdout
     assert "sentences of " in result.stdout
+
+
+def test_an_index_is_made_and_asked(tiny_dataset: Path, tiny_run: Path, tmp_path: Path) -> None:
+    from mmil_cli.cli.app import app
+
+    def mmil(*arguments: object) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result
+
+    place = tmp_path / "index"
+    assert (
+        "176 films"
+        in mmil("retrieve", "index", tiny_dataset, "--checkpoint", tiny_run, "--out", place).stdout
+    )
+    ask = ("retrieve", "query", "--index", place, "--text", "Bright left lower square.", "--top", 2)
+    found = mmil(*ask, "--out", tmp_path / "found")
+    assert "among 176 films" in found.stdout
+    assert (tmp_path / "found" / "contact.html").stat().st_size > 10_000
+    as_json = json.loads(mmil(*ask, "--json", "--split", "test", "--like", "film003").stdout)
+    text, like = as_json["answers"]
+    assert (text["num_gallery"], like["kind"], len(like["hits"])) == (48, "like", 2)
+    assert text["hits"][0]["phrase"] == "Bright left lower square."
+    assert as_json["provenance"]["split"] == "test"
+    plain = mmil("retrieve", tiny_dataset, "--checkpoint", tiny_run, "--text", "bright square", "--top", 1)
+    assert "among 176 films" in plain.stdout

@@ -96,7 +96,10 @@ def test_files_are_written_with_everything_in_them(patches: Patches, tmp_path: P
     assert record["checkpoint"]["folder"] == "tiny/checkpoint"
     assert record["checkpoint"]["step"] > 0
     for entry in record["phrases"]:
-        assert set(entry) == {"phrase", "score", "terms", "unknown_words", "is_cut", "peak", "boxes"}
+        assert set(entry) == {
+            "phrase", "score", "terms", "unknown_words", "is_cut", "peak", "boxes", "critical_region",
+            "weights",
+        }  # fmt: skip
         assert set(entry["terms"]) == {"lse", "nl"}
         assert 0 <= entry["peak"]["x"] <= 105
         assert entry["peak"]["value"] == pytest.approx(max(box["value"] for box in entry["boxes"]))
@@ -166,6 +169,12 @@ def test_the_command_says_which_checkpoint_and_what_was_written(
         (["film.png", "mass", "--split", "test"], "--split evaluates"),
         (["film.png", "mass", "--data", "d"], "--data evaluates"),
         (["--phrases", "p.csv"], "--phrases needs --data"),
+        (["--report", "r.txt"], "give IMAGE, or --id"),
+        (["--id", "a"], "--id needs --data"),
+        (["film.png", "--report", "r.txt", "--id", "a", "--data", "d"], "give IMAGE, or --id"),
+        (["film.png", "mass", "--report", "r.txt"], "PHRASE does not go with a whole report"),
+        (["film.png", "--report", "r.txt", "--seed", "1"], "--seed draws the films"),
+        (["film.png", "--report", "r.txt", "--smooth", "1"], "--smooth does not go"),
         (["--phrases", "p.csv", "--data", "d", "--threshold", "0.4"], "--threshold is for one film"),
         (["film.png", "mass", "--phrases", "p.csv", "--data", "d"], "IMAGE is for one film"),
     ],

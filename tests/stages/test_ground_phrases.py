@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_patches
+import torch
 from patch_fixtures import Patches
+from PIL import Image
 
-from mmil_cli.build import load_checkpoint
+from mmil_cli.build import load_checkpoint, random_twin
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.phrases import Phrase, read_phrases
 from mmil_cli.data.pseudonyms import Pseudonyms
@@ -19,6 +21,7 @@ from mmil_cli.errors import DataError, UsageError
 from mmil_cli.metrics.grounding import score_map
 from mmil_cli.metrics.regions import boxes_mask
 from mmil_cli.stages import preprocess
+from mmil_cli.stages.cases import read_cases
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.ground import ground_film
 from mmil_cli.stages.ground_phrases import PhraseResult, run
@@ -71,6 +74,80 @@ def test_chance_is_the_share_of_the_film_in_the_box(result: PhraseResult) -> Non
     assert chance["pointing"].value == pytest.approx(share, rel=0.1)  # boxes are rounded to stored pixels
     assert chance["pixel_auroc"].value == 0.5
     assert chance["cnr"].value == 0
+
+
+def test_calibrated_maps_hit_boxes_better_than_priors(result: PhraseResult, patches: Patches) -> None:
+    assert result.num_calibration == sum(p.split == "validate" for p in read_phrases(patches.phrases))
+    for control in ("random weights", "shuffled", "prior", "centre"):
+        assert result.differences[control].micro.metrics["miou_calibrated"].low > 0, control
+    constant = result.calibrations["chance"]
+    assert constant is not None
+    share = tiny_patches.PATCH**2 / (tiny_patches.HEIGHT * tiny_patches.WIDTH)
+    assert constant.probability(np.zeros(1))[0] == pytest.approx(share, rel=0.15)
+
+
+def test_random_weights_are_the_models_before_training(result: PhraseResult, patches: Patches) -> None:
+    random = result.tables["random weights"].micro.metrics
+    assert random["pixel_auroc"].high < result.tables["model"].micro.metrics["pixel_auroc"].low
+    loaded = load_checkpoint(patches.run, device="cpu")
+    state = torch.get_rng_state()
+    first, again, other = (random_twin(loaded.checkpoint, loaded.embedder, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    weights = [next(iter(twin.model.parameters())) for twin in (first, again, other, loaded.embedder)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert not torch.equal(weights[0], weights[3])
+
+
+def test_the_cases_of_phrases_average_to_the_figures(result: PhraseResult) -> None:
+    cases = read_cases(result.cases)
+    found = cases["model", "pointing"]
+    assert found.value.mean() == pytest.approx(result.tables["model"].micro.metrics["pointing"].value)
+    assert len(set(found.case_id)) == result.num_phrases
+    assert len(set(found.patient_id)) == result.num_patients
+
+
+def test_masks_and_shares_give_what_boxes_give(
+    result: PhraseResult, patches: Patches, tmp_path: Path
+) -> None:
+    phrases = read_phrases(patches.phrases)
+    masks = [("image_id", "category_name", "label_text", "mask", "split")]
+    shares = [("image_id", "cls", "label_text", "x0", "y0", "x1", "y1", "split")]
+    for number, phrase in enumerate(phrases):
+        mask = np.zeros((phrase.height, phrase.width), np.uint8)
+        for x, y, w, h in phrase.boxes:
+            mask[int(y) : int(y + h), int(x) : int(x + w)] = 255
+            corners = (x / phrase.width, y / phrase.height, (x + w) / phrase.width, (y + h) / phrase.height)
+            shares.append((phrase.image_id, phrase.category, phrase.text, *map(str, corners), phrase.split))
+        Image.fromarray(mask).save(tmp_path / f"{number}.png")
+        masks.append((phrase.image_id, phrase.category, phrase.text, f"{number}.png", phrase.split))
+    # a mask pixel that is half inside counts as inside, a box edge is rounded: they differ by half a pixel
+    for name, rows, near in (("masks", masks, 0.1), ("shares", shares, 0.01)):
+        tiny_patches.write_csv(tmp_path / f"{name}.csv", rows[0], rows[1:])
+        table, out = tmp_path / f"{name}.csv", tmp_path / name
+        again = run(table, patches.dataset, checkpoint=patches.run, out=out, bootstrap=20, device="cpu")
+        for metric in ("pointing", "cnr_signed", "miou_calibrated", "pixel_auroc"):
+            value = again.tables["model"].micro.metrics[metric].value
+            assert value == pytest.approx(result.tables["model"].micro.metrics[metric].value, rel=near)
+        assert again.num_prior == result.num_prior
+
+
+def test_a_mask_of_another_size_is_refused(patches: Patches, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.ones((75, 52), bool))
+    table = tmp_path / "masks.csv"
+    tiny_patches.write_csv(table, ("image_id", "category_name", "mask"), [("test000", "Bright", "mask.npy")])
+    with pytest.raises(DataError, match="has a mask of 52 x 75, test000 has 105 x 150 pixels"):
+        run(table, patches.dataset, checkpoint=patches.run, out=tmp_path)
+
+
+def test_boxes_outside_a_film_of_a_size_the_table_does_not_tell_are_refused(
+    patches: Patches, tmp_path: Path
+) -> None:
+    table = tmp_path / "rsna.csv"
+    columns = ("patientId", "x", "y", "width", "height", "Target")
+    tiny_patches.write_csv(table, columns, [("test000", 500, 2, 30, 40, 1)])
+    with pytest.raises(DataError, match=r"the box \(500, 2, 30, 40\) lies outside its film of 105 x 150"):
+        run(table, patches.dataset, checkpoint=patches.run, out=tmp_path)
 
 
 def test_counts_and_files_tell_what_was_evaluated(result: PhraseResult, patches: Patches) -> None:

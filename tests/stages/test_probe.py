@@ -1,6 +1,5 @@
 import json
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import yaml
 
 from mmil_cli.errors import UsageError
 from mmil_cli.stages.findings import matching, pick_findings, resolve_labels
-from mmil_cli.stages.linear_probe import PENALTIES, Examples, fit_probe
 from mmil_cli.stages.policies import Method, Missing, Uncertain
 from mmil_cli.stages.probe import ProbeResult, run
 
@@ -78,8 +76,11 @@ def test_zero_shot_is_the_difference_of_the_models_own_logits(
     assert not np.allclose(ensemble.scores(films.regions), scores)
 
 
-def _mean(dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object) -> ProbeResult:
-    return run(dataset, checkpoint=checkpoint, out=out, prompts=prompts, device="cpu", **options)  # type: ignore[arg-type]
+def _mean(
+    dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object
+) -> ProbeResult:  # fmt: skip
+    fixed = {"checkpoint": checkpoint, "out": out, "prompts": prompts, "device": "cpu"}
+    return run(dataset, **fixed, **options)  # type: ignore[arg-type]
 
 
 def test_what_uncertain_counts_as_changes_the_labels_scored(
@@ -211,66 +212,52 @@ def test_what_missing_counts_as_changes_the_labels_scored(
     assert negatives[0] < negatives[1]
 
 
+def test_labels_may_come_from_a_table_of_their_own(
+    tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """The dataset's own labels, in a table by study, give the same figures; grades become thresholds."""
+    from mmil_cli.data.dataset import StudyDataset
+
+    dataset = StudyDataset.open(tiny_dataset)
+    labels = dataset.labels(SQUARES[:1])[:, 0]
+    studies = dataset.column("study_id")
+    rows = {s: "" if np.isnan(v) else str(int(v)) for s, v in zip(studies, labels, strict=True)}
+    table = tmp_path / "late.csv"
+    lines = [f"{study},{value},57,{n % 4}" for n, (study, value) in enumerate(rows.items())]
+    table.write_text("study_id,Left Upper Square,age,severity\n" + "\n".join([*lines, "elsewhere,1,3,0"]))
+    options = {"checkpoint": tiny_run, "device": "cpu", "methods": [Method.LINEAR]}
+    late = run(tiny_dataset, out=tmp_path / "late", label_table=table, **options)  # type: ignore[arg-type]
+    own = run(tiny_dataset, out=tmp_path / "own", findings=SQUARES[:1], **options)  # type: ignore[arg-type]
+    assert late.methods[0].table.rows[0] == own.methods[0].table.rows[0]
+    names = [row.name for row in late.methods[0].table.rows]
+    assert names == [SQUARES[0], "severity >= 1", "severity >= 2", "severity >= 3"]
+    assert set(late.methods[0].classes) == {"severity"}
+    assert "late.csv: 1 of its films or studies are not in this dataset" in late.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("film,Edema\na,1\n", "none of the columns image_id, dicom_id, study_id"),
+        ("image_id,Edema\na,1\nb,0\n", "labels of other films: none of its 2 values of image_id"),
+        ("study_id,age\ntrain-000,57\n", "no column of labels"),
+        ("study_id,Edema\ntrain-000,1\ntrain-000,0\n", "several rows that differ of train-000"),
+    ],
+)
+def test_a_table_of_labels_that_cannot_be_used_is_one_sentence(
+    content: str, message: str, tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    from mmil_cli.errors import MmilError
+
+    table = tmp_path / "labels.csv"
+    table.write_text(content)
+    with pytest.raises(MmilError, match=message):
+        run(tiny_dataset, checkpoint=tiny_run, out=tmp_path / "out", label_table=table, device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
 def test_findings_are_matched_in_any_spelling() -> None:
     assert pick_findings(["Pleural Effusion", "Edema"], ["pleural_effusion"]) == ("Pleural Effusion",)
     assert matching({"PLEURAL effusion": 1, "Other": 2}, ["pleural_effusion"]) == {"pleural_effusion": 1}
     with pytest.raises(UsageError, match="no labels"):
         pick_findings([], None)
-
-
-def _noisy_examples(seed: int, *, num: int, informative: bool) -> Examples:
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, 2, num)
-    features = generator.normal(size=(num, 20))
-    features[:, 0] += 3 * labels if informative else 0
-    return Examples(features, labels, np.arange(num) // 2)
-
-
-def test_the_penalty_follows_what_the_validation_films_say() -> None:
-    noise = fit_probe(
-        _noisy_examples(0, num=60, informative=False), _noisy_examples(1, num=60, informative=False), seed=0
-    )
-    signal = fit_probe(
-        _noisy_examples(0, num=60, informative=True), _noisy_examples(1, num=60, informative=True), seed=0
-    )
-    assert noise.penalty > signal.penalty
-    assert noise.converged
-    assert signal.chosen_on == "validate split"
-
-
-def test_without_validation_films_the_penalty_comes_from_folds_by_patient() -> None:
-    train = _noisy_examples(0, num=60, informative=True)
-    nothing = train.take(np.empty(0, np.int64))
-    one_class = train.take(np.flatnonzero(train.labels == 1))
-    for validate in (nothing, one_class):
-        assert fit_probe(train, validate, seed=0).chosen_on == "folds of the train split"
-    single_patient = Examples(train.features, train.labels, np.zeros(60))
-    assert re.match("nothing", fit_probe(single_patient, nothing, seed=0).chosen_on)
-
-
-def test_the_penalty_does_not_depend_on_the_number_of_films() -> None:
-    """Each film twice is the same mean loss, hence the same probe."""
-    train = _noisy_examples(0, num=60, informative=True)
-    validate = _noisy_examples(1, num=60, informative=True)
-    twice = train.take(np.concatenate([np.arange(60), np.arange(60)]))
-    once, doubled = fit_probe(train, validate, seed=0), fit_probe(twice, validate, seed=0)
-    np.testing.assert_allclose(
-        once.scores(validate.features), doubled.scores(validate.features), rtol=1e-2, atol=1e-2
-    )
-
-
-def test_labelled_examples_leave_out_missing_labels() -> None:
-    examples = Examples.labelled(np.eye(3), np.array([1, np.nan, 0]), np.array(["a", "b", "c"]))
-    assert examples.labels.tolist() == [1, 0]
-    assert examples.groups.tolist() == ["a", "c"]
-    assert examples.has_both
-
-
-def test_features_that_separate_far_too_well_overflow_nothing():
-    generator = np.random.default_rng(0)
-    labels = np.arange(40) % 2
-    features = (1e4 * (labels[:, None] - 0.5) + generator.normal(size=(40, 6))).astype(np.float32)
-    train = Examples(features, labels, np.arange(40))
-    outlier = Examples(1e3 * features[::-1], labels, np.arange(40))  # every one on the wrong side, far out
-    probe = fit_probe(train, outlier, seed=0)
-    assert probe.penalty == max(PENALTIES)  # the least sure is the least wrong

@@ -9,12 +9,15 @@ from PIL import Image
 
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.errors import RejectedRecord, UsageError
-from mmil_cli.stages import evaluation, gallery
+from mmil_cli.stages import evaluation, gallery, score_table
+from mmil_cli.stages.cases import read_cases
 from mmil_cli.stages.evaluation import open_evaluation
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.gallery import ReportScorer, distinct_texts, score_films, study_reports
+from mmil_cli.stages.preprocess import run as preprocess
 from mmil_cli.stages.query import find_films, find_reports
 from mmil_cli.stages.retrieve import RetrieveResult, run
+from mmil_cli.stages.score_table import ScoreTable
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def _film(path: Path, corners: list[str]) -> Path:
 def test_both_directions_beat_chance_by_more_than_their_intervals(result: RetrieveResult) -> None:
     for table in (result.image_to_text, result.text_to_image):
         rows = {row.name: row for row in table.rows}
-        assert set(rows) == {"R@1", "R@5", "R@10", "median rank", "mean rank"}
+        assert set(rows) == {"R@1", "R@5", "R@10", "R@50", "median rank", "mean rank", "mAP"}
         assert rows["R@5"].measured.low > rows["R@5"].chance + 0.2
         assert rows["median rank"].measured.high < rows["median rank"].chance
 
@@ -70,6 +73,84 @@ def test_the_figures_are_those_of_a_slow_loop(
         matches = [report.study_id == row.study_id or report.text_key == row.text_key for report in tied]
         hits.append(sum(matches) / len(tied))
     assert result.image_to_text.rows[0].measured.value == pytest.approx(np.mean(hits))
+
+
+def test_a_table_that_is_not_held_gives_the_same_figures(
+    tiny_dataset: Path,
+    tiny_run: Path,
+    result: RetrieveResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ScoreTable.__init__, "__kwdefaults__", {"most": 5 * 48})
+    monkeypatch.setattr(score_table, "FILMS_AT_ONCE", 7)
+    again = run(tiny_dataset, checkpoint=tiny_run, out=tmp_path, device="cpu")
+    assert again.record.read_text() == result.record.read_text()
+    assert again.cases.read_bytes() == result.cases.read_bytes()
+
+
+def test_every_way_of_counting_has_its_own_gallery_and_matches(
+    tiny_dataset: Path, result: RetrieveResult
+) -> None:
+    dataset = StudyDataset.open(tiny_dataset)
+    rows = dataset.indices("test")
+    texts = len(set(dataset.column("text_key")[rows]))
+    galleries = {name: table["image_to_text"].num_gallery for name, table in result.variants.items()}
+    assert galleries == {"words": 36, "strict": 48, "study": 36, "merged": texts}
+    recall = {name: table["image_to_text"].rows[0].measured.value for name, table in result.variants.items()}
+    assert result.variants["words"]["image_to_text"] == result.image_to_text
+    assert recall["words"] >= recall["study"] > recall["strict"]  # a study of two films has its report twice
+    chance = result.variants["strict"]["text_to_image"].rows[0].chance
+    assert chance == pytest.approx(1 / 48)
+    assert result.variants["merged"]["text_to_image"].num_queries == texts
+
+
+def test_films_find_the_other_film_of_their_study(tiny_dataset: Path, result: RetrieveResult) -> None:
+    table = result.image_to_image
+    assert table is not None
+    assert (table.num_queries, table.num_without_match, table.num_gallery) == (24, 24, 47)
+    rows = {row.name: row for row in table.rows}
+    assert rows["R@5"].measured.low > rows["R@5"].chance
+    assert result.text_to_text is None  # no report has an impression
+
+
+def test_labels_are_found_beyond_chance(result: RetrieveResult) -> None:
+    assert set(result.by_label) == {"image_to_text", "text_to_image", "image_to_image", "text_to_text"}
+    for direction, table in result.by_label.items():
+        figure = table.mean.figures["P@5"]
+        assert figure.measured.low > figure.chance, direction
+        assert "Never" not in {row.name for row in table.findings}
+
+
+def test_the_cases_of_queries_average_to_the_figures(result: RetrieveResult) -> None:
+    cases = read_cases(result.cases)
+    rows = {row.name: row.measured.value for row in result.image_to_text.rows}
+    assert cases["image_to_text", "R@5"].value.mean() == pytest.approx(rows["R@5"])
+    assert cases["image_to_text", "AP"].value.mean() == pytest.approx(rows["mAP"])
+    assert np.median(cases["image_to_text", "rank"].value) == pytest.approx(rows["median rank"])
+    strict = cases["text_to_image/strict", "R@1"]
+    assert len(set(strict.case_id)) == len(strict.case_id) == 48
+    of_label = next(row for row in result.by_label["image_to_image"].findings)
+    by_label = cases["image_to_image/label", f"{of_label.name} P@1"]
+    assert by_label.value.mean() == pytest.approx(of_label.figures["P@1"].measured.value)
+    assert set(by_label.patient_id) <= set(strict.patient_id)
+
+
+def test_impressions_are_looked_for_among_findings(tiny_run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    lines = ["image,report,patient_id,split"]
+    for number, corners in enumerate([["left upper"], ["right lower"], ["left lower", "right upper"], []]):
+        _film(tmp_path / f"{number}.png", corners)
+        shown = " ".join(f"Square in the {corner} corner." for corner in corners) or "Nothing."
+        words = " ".join(f"Bright {corner} square." for corner in corners) or "The left upper corner is dark."
+        findings = "" if number == 3 else f"FINDINGS: {shown}\n"
+        lines.append(f'{number}.png,"{findings}IMPRESSION: {words}",p{number},test')
+    table.write_text("\n".join(lines) + "\n")
+    preprocess(table, tmp_path / "data", side=64, max_rejected=1.0)
+    found = run(tmp_path / "data", checkpoint=tiny_run, out=tmp_path, device="cpu").text_to_text
+    assert found is not None
+    assert (found.num_queries, found.num_gallery) == (3, 3)
+    assert {row.name: row.measured.value for row in found.rows}["R@1"] == 1.0
 
 
 def test_scores_in_blocks_equal_scores_at_once(
