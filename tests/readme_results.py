@@ -146,6 +146,24 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_engine(record: dict) -> str:
+    """Ratios of time, and memory, of what pretraining does with a batch."""
+    return markdown(
+        ["work", "on", "time / plain [range]", "wanted", "MiB", "MiB, plain"],
+        [
+            [
+                row["name"],
+                row["work"],
+                f"{row['time']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+                f"{row['wanted']:.2f}",
+                "" if row["extra_mib"] is None else f"{row['extra_mib']:.0f}",
+                "" if row["plain_mib"] is None else f"{row['plain_mib']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
 def bench_shortlist(record: dict) -> str:
     """How often two stages find the first film, by the length of the shortlist."""
     shares = sorted({row["share"] for row in record["rows"]})
@@ -205,6 +223,7 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
+    "bench_engine": bench_engine,
     "bench_scores": bench_scores,
     "bench_preprocess": bench_preprocess,
     "bench_evaluate": bench_evaluate,
