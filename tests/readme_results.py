@@ -194,6 +194,17 @@ def bench_evaluate(record: dict) -> str:
     )
 
 
+def fuzz(record: dict) -> str:
+    """Outcomes of the damaged sources, by what was damaged."""
+    outcomes = list(next(iter(record["counts"].values())))
+    total = {name: sum(found[name] for found in record["counts"].values()) for name in outcomes}
+    rows = [*record["counts"].items(), ("all", total)]
+    return markdown(
+        ["damaged", "cases", *outcomes],
+        [[kind, str(sum(found.values())), *(str(found[name]) for name in outcomes)] for kind, found in rows],
+    )
+
+
 def parts(group: int) -> str:
     """One registry as `mmil scores` lists it."""
     from mmil_cli.stages.parts import list_parts
@@ -229,6 +240,7 @@ FROM_FILE: dict[str, Callable] = {
     "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
+    "fuzz": fuzz,
     "bench_shortlist": bench_shortlist,
     "bench_pretrain": bench_pretrain,
 }
