@@ -186,8 +186,8 @@ def bench_evaluate(record: dict) -> str:
             [
                 row["name"],
                 row["size"],
-                f"{row['seconds']:.0f}",
-                "" if row["most_seconds"] is None else f"{row['most_seconds']:.0f}",
+                f"{row['seconds']:.2g}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:g}",
             ]
             for row in record["rows"]
         ],
