@@ -4,6 +4,7 @@ After new runs, from the repository root:
 
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
+    mmil bench preprocess --out tests/results
     mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
     mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
@@ -70,6 +71,27 @@ def bench_scores(record: dict) -> str:
     )
 
 
+def bench_preprocess(record: dict) -> str:
+    """Rates, ratios and memory of preprocess."""
+    return markdown(
+        ["figure", "measured [range]", "unit", "wanted"],
+        [
+            [row["name"], _measured(row), row["unit"], _wanted(row["wanted"], is_limit=row["is_limit"])]
+            for row in record["rows"]
+        ],
+    )
+
+
+def _measured(row: dict) -> str:
+    digits = 0 if row["value"] >= 100 else 2
+    value, low, high = (f"{row[name]:,.{digits}f}" for name in ("value", "low", "high"))
+    return value if row["low"] == row["high"] else f"{value} [{low}, {high}]"
+
+
+def _wanted(value: float | None, *, is_limit: bool) -> str:
+    return "" if value is None else f"{'at most' if is_limit else 'at least'} {value:,g}"
+
+
 def bench_pretrain(record: dict) -> str:
     """A step beside what it cannot do without, and the wait for data with two workers."""
     rows = [
@@ -124,6 +146,24 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_engine(record: dict) -> str:
+    """Ratios of time, and memory, of what pretraining does with a batch."""
+    return markdown(
+        ["work", "on", "time / plain [range]", "wanted", "MiB", "MiB, plain"],
+        [
+            [
+                row["name"],
+                row["work"],
+                f"{row['time']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+                f"{row['wanted']:.2f}",
+                "" if row["extra_mib"] is None else f"{row['extra_mib']:.0f}",
+                "" if row["plain_mib"] is None else f"{row['plain_mib']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
 def bench_shortlist(record: dict) -> str:
     """How often two stages find the first film, by the length of the shortlist."""
     shares = sorted({row["share"] for row in record["rows"]})
@@ -146,8 +186,8 @@ def bench_evaluate(record: dict) -> str:
             [
                 row["name"],
                 row["size"],
-                f"{row['seconds']:.0f}",
-                "" if row["most_seconds"] is None else f"{row['most_seconds']:.0f}",
+                f"{row['seconds']:.2g}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:g}",
             ]
             for row in record["rows"]
         ],
@@ -194,7 +234,9 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
+    "bench_engine": bench_engine,
     "bench_scores": bench_scores,
+    "bench_preprocess": bench_preprocess,
     "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,

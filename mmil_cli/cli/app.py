@@ -24,9 +24,11 @@ from mmil_cli.cli.phantom import phantom
 from mmil_cli.cli.preprocess import preprocess
 from mmil_cli.cli.pretrain import pretrain
 from mmil_cli.cli.probe import probe
+from mmil_cli.cli.report import report
 from mmil_cli.cli.retrieve import RETRIEVE, RETRIEVE_HELP
 from mmil_cli.cli.scores import scores
 from mmil_cli.cli.subset import subset
+from mmil_cli.cli.view import view
 from mmil_cli.errors import MmilError
 
 P = ParamSpec("P")
@@ -92,6 +94,8 @@ for command in (
     scores,
     phantom,
     subset,
+    report,
+    view,
     demo,
 ):
     app.command()(_guarded(command))

@@ -57,8 +57,8 @@ class Workbench(Run):
     def both_encoders(self, batch: Batch) -> None:
         """Forward and backward of the two encoders alone, without projections, scores or an update."""
         held, _ = held_sentences(batch.sentence_index)
-        image = self.recipe.image
-        films = normalise(batch.films, mean=image.mean, std=image.std)
+        contract = self.start.contract
+        films = normalise(batch.films, mean=contract.mean, std=contract.std)
         self.model.train()
         with autocast(self.device, self.recipe.run.precision):
             features = self.model.image_encoder(films)

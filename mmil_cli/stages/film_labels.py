@@ -55,7 +55,13 @@ def labels_of_table(path: Path, dataset: StudyDataset) -> FilmLabels:
             f"--label-table {path} has none of the columns {', '.join(KEYS)}, so nothing tells whose "
             "labels it holds"
         )
-    places = _places(table, key)
+    columns = dict(pair for name in table.columns if name != key for pair in _labels(table, name))
+    if not columns:
+        raise UsageError(
+            f"--label-table {path} has no column of labels (1, 0, -1, blank) or of grades (0 to 9)"
+        )
+    told = np.array(list(columns.values()), dtype=np.float32).T  # None becomes NaN
+    places = _places(table, key, told)
     rows = dataset.column(KEYS[key])
     found = [place for place in (places.get(str(row)) for row in rows) if place is not None]
     if not found:
@@ -64,13 +70,7 @@ def labels_of_table(path: Path, dataset: StudyDataset) -> FilmLabels:
             f"{key}, such as {next(iter(places), '')!r}, is in {dataset.folder}, which has {rows[0]!r}; "
             "give this dataset's table"
         )
-    columns = dict(pair for name in table.columns if name != key for pair in _labels(table, name))
-    if not columns:
-        raise UsageError(
-            f"--label-table {path} has no column of labels (1, 0, -1, blank) or of grades (0 to 9)"
-        )
     values = np.full((len(rows), len(columns)), np.nan, np.float32)
-    told = np.array(list(columns.values()), dtype=np.float32).T  # None becomes NaN
     for row, name in enumerate(rows):
         if str(name) in places:
             values[row] = told[places[str(name)]]
@@ -81,13 +81,13 @@ def labels_of_table(path: Path, dataset: StudyDataset) -> FilmLabels:
     return FilmLabels(tuple(columns), values, tuple(notes))
 
 
-def _places(table: Table, key: str) -> dict[str, int]:
-    """The first row of each id; other rows of it must say the same."""
+def _places(table: Table, key: str, told: np.ndarray) -> dict[str, int]:
+    """The first row of each id; the labels [rows, F] of its other rows must be the same."""
     places: dict[str, int] = {}
     contradicted = []
     for place, name in enumerate(table.column(key)):
         first = places.setdefault(name, place)
-        if table.rows[first] != table.rows[place]:
+        if not np.array_equal(told[first], told[place], equal_nan=True):
             contradicted.append(name)
     if contradicted:
         raise DataError(

@@ -53,6 +53,7 @@ class Journal:
         model: whose gradients are read.
         plan: of the loop.
         schedule: of the films.
+        films_a_step: of all processes, on average.
         watchers: told of steps, validations and warnings.
         log_every: steps between lines.
         device: whose memory is read.
@@ -65,6 +66,7 @@ class Journal:
         model: nn.Module,
         plan: Plan,
         schedule: Schedule,
+        films_a_step: float,
         watchers: Watchers,
         log_every: int,
         device: torch.device,
@@ -72,7 +74,7 @@ class Journal:
         self.log, self.model, self.watchers = log, model, watchers
         self.alarms = Alarms(num_steps=plan.num_steps, warmup_steps=plan.warmup_steps)
         self.num_steps, self.steps_per_epoch = plan.num_steps, schedule.steps_per_epoch
-        self.batch_size = schedule.batch_size
+        self.films_a_step = films_a_step
         self.log_every, self.device = log_every, device
         self._steps, self._seconds, self._waited = 0, 0.0, 0.0
 
@@ -91,7 +93,7 @@ class Journal:
                 step=report.step,
                 num_steps=self.num_steps,
                 loss=report.loss,
-                films_per_second=self.batch_size / report.seconds,
+                films_per_second=self.films_a_step / report.seconds,
                 waiting=report.waiting,
             )
         )
@@ -118,7 +120,7 @@ class Journal:
             learning_rate=report.learning_rate,
             grad_norm=report.grad_norm,
             **{f"grad_norm_{name}": norm for name, norm in gradients.items()},
-            films_per_second=round(self._steps * self.batch_size / self._seconds, 1),
+            films_per_second=round(self._steps * self.films_a_step / self._seconds, 1),
             waiting=round(self._waited / self._seconds, 4),
             memory_mib=round(peak_memory(self.device) / 2**20),
         )

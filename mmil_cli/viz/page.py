@@ -1,6 +1,10 @@
-"""One self-contained HTML page: pictures inside, no scripts, nothing fetched, dark and light, printable."""
+"""One self-contained HTML page: pictures inside, nothing fetched, dark and light, printable.
+
+The only script is the one that draws maps over films, and the browser is told its hash: no other would run.
+"""
 
 import base64
+import hashlib
 import html
 import re
 import struct
@@ -8,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmil_cli.viz import tables
-from mmil_cli.viz.style import STYLE
+from mmil_cli.viz.grounded import GroundedFilm, film_script, grounded_film
+from mmil_cli.viz.style import DRAWING_STYLE, STYLE
 
 Cell = str | int | float
 
@@ -53,13 +58,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """An SVG of ours, which takes the page's colours and letters; words as with a picture."""
+
+    svg: str
+    caption: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Command:
     """Something to type, shown as it is."""
 
     text: str
 
 
-Block = Heading | Paragraph | Table | Picture | Command
+Block = Heading | Paragraph | Table | Picture | Drawing | Command | GroundedFilm
 
 
 @dataclass(frozen=True)
@@ -80,10 +94,12 @@ def render(page: Page) -> str:
         _heading(block, next(waiting)[1]) if isinstance(block, Heading) else _block(block)
         for block in page.blocks
     ]
+    style = STYLE + (DRAWING_STYLE if any(isinstance(block, Drawing) for block in page.blocks) else "")
+    script = film_script() if any(isinstance(block, GroundedFilm) for block in page.blocks) else ""
     parts = [
         "<!doctype html>",
         '<html lang="en">',
-        *_head(page.title),
+        *_head(page.title, style=style, script=script),
         "<body>",
         *([f'<p class="banner" role="note">{_text(page.banner)}</p>'] if page.banner else []),
         f"<header><h1>{_text(page.title)}</h1>",
@@ -93,21 +109,29 @@ def render(page: Page) -> str:
         "<main>",
         *body,
         "</main>",
+        *([f"<script>{script}</script>"] if script else []),
         "</body>",
         "</html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _head(title: str) -> list[str]:
+def script_hash(script: str) -> str:
+    """The source expression by which a content policy allows this very script."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _head(title: str, *, style: str, script: str) -> list[str]:
+    policy = f"{_POLICY}; script-src {script_hash(script)}" if script else _POLICY
     return [
         "<head>",
         '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{_text(title)}</title>",
-        f"<style>{STYLE}</style>",
+        f"<style>{style}</style>",
         "</head>",
     ]
 
@@ -140,7 +164,7 @@ def _heading(heading: Heading, anchor: str) -> str:
     return f'<h{heading.level} id="{anchor}">{_text(heading.text)}</h{heading.level}>'
 
 
-def _block(block: Paragraph | Table | Picture | Command) -> str:
+def _block(block: Paragraph | Table | Picture | Drawing | Command | GroundedFilm) -> str:
     match block:
         case Paragraph():
             return f"<p>{_text(block.text)}</p>"
@@ -148,6 +172,10 @@ def _block(block: Paragraph | Table | Picture | Command) -> str:
             return f"<pre><code>{_text(block.text)}</code></pre>"
         case Picture():
             return _picture(block)
+        case Drawing():
+            return _drawing(block)
+        case GroundedFilm():
+            return grounded_film(block)
         case Table():
             return _table(block)
 
@@ -159,6 +187,12 @@ def _picture(picture: Picture) -> str:
     width, height = _shown_size(picture.png)
     source = f'src="data:image/png;base64,{data}" width="{width}" height="{height}"'
     return f'<figure><img {source} alt="{words}">{caption}</figure>'
+
+
+def _drawing(drawing: Drawing) -> str:
+    words = _text(drawing.description or drawing.caption)
+    caption = f"<figcaption>{_text(drawing.caption)}</figcaption>" if drawing.caption else ""
+    return f'<figure class="drawing" role="img" aria-label="{words}">{caption}{drawing.svg}</figure>'
 
 
 def _shown_size(png: bytes) -> tuple[int, int]:

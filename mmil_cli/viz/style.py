@@ -1,4 +1,4 @@
-"""The style sheet of the page; it stands in the page itself."""
+"""The style sheets of the pages; they stand in the pages themselves."""
 
 STYLE = """
 :root {
@@ -57,7 +57,41 @@ img { display: block; max-width: 100%; height: auto; border: 1px solid var(--lin
 figcaption { margin-top: .5rem; color: var(--faint); font-size: .93rem; }
 pre { overflow-x: auto; padding: .8rem 1rem; border-radius: .5rem; background: var(--tint); }
 code { font: .9rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.drawing svg { display: block; max-width: 100%; height: auto; }
+.drawing text { font-family: inherit !important; }
+.panel { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; align-items: flex-start; }
+.stage {
+  position: relative; flex: 1 1 22rem; max-width: 34rem; overflow: hidden;
+  background: #000; border-radius: .5rem;
+}
+.stage img, .stage canvas, .stage svg {
+  position: absolute; inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0;
+}
+.stage rect { fill: none; stroke: #5ff0c8; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.controls { flex: 1 1 17rem; max-width: 30rem; }
+fieldset { margin: 0 0 1.25rem; padding: 0; border: 0; }
+legend { padding: 0 0 .4rem; color: var(--faint); font-size: .93rem; }
+.phrase { display: flex; gap: .6rem; padding: .45rem .6rem; border-radius: .4rem; cursor: pointer; }
+.phrase:hover { background: var(--tint); }
+.phrase:has(:checked) { background: var(--tint); box-shadow: inset 3px 0 var(--link); }
+.phrase input { flex: none; margin: .35rem 0 0; accent-color: var(--link); }
+.phrase small { display: block; color: var(--faint); font-size: .87rem; }
+.slider {
+  display: grid; grid-template-columns: 8.5rem 1fr 3.2rem; gap: .75rem; align-items: center; margin: .55rem 0;
+}
+.slider input { width: 100%; margin: 0; accent-color: var(--link); }
+.slider output { text-align: right; font-variant-numeric: tabular-nums; color: var(--faint); }
+.scale {
+  display: grid; grid-template-columns: auto 1fr auto; gap: .25rem .6rem; align-items: center;
+  margin-top: 1.1rem; color: var(--faint); font-size: .87rem; font-variant-numeric: tabular-nums;
+}
+.scale .colours { height: .6rem; border-radius: .3rem; print-color-adjust: exact; }
+.scale small { grid-column: 1 / -1; text-align: center; }
+:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 @media print {
+  .slider { display: none; }
+  .stage { print-color-adjust: exact; flex: none; width: 9cm; }
   :root {
     --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --tint: #fff; --link: #000;
     --warn-paper: #fff; --warn-ink: #000; --warn-line: #000;
@@ -68,5 +102,17 @@ code { font: .9rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sa
   figure, tr, pre { break-inside: avoid; }
   pre { border: 1px solid var(--line); white-space: pre-wrap; }
   .scroll { overflow: visible; }
+}
+"""
+
+# Of drawings: the colours of up to seven runs, told apart by colour-blind eyes too.
+DRAWING_STYLE = """
+:root {
+  --c0: #0072b2; --c1: #c04e00; --c2: #007f5f; --c3: #a8447f; --c4: #8a6100; --c5: #2c7fb0; --c6: #6a6a6a;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --c0: #5fb4e8; --c1: #f08a4b; --c2: #3cc79f; --c3: #e29cc6; --c4: #e6b23c; --c5: #9ad2f2; --c6: #b4b4b4;
+  }
 }
 """

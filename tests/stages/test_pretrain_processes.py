@@ -40,6 +40,7 @@ JOBS = {
         "score.same_group=positive",
     ),
     "in lots": ("data.chunk=2", "image.encoder=squeezenet1_1", "image.layer=features.3"),  # has no batch norm
+    "bags and thaw": ("data.films=bag", "image.freeze=stages.1", "image.thaw=0.5", "data.batch_size=7"),
     "resumed": (),
     "in shares": ("run.shard=true",),
     "in shares, resumed": ("run.shard=true",),
@@ -294,7 +295,7 @@ def test_a_process_that_dies_ends_the_job_with_one_message_and_whole_files(tiny_
     assert "Exception ignored" not in stderr  # of a reader of data that died before its owner
     names = {path.name for path in tmp_path.rglob("*")}
     assert not {name for name in names if name.startswith(".")}
-    step = torch.load(tmp_path / "run" / "state.pt")["step"]
+    step = torch.load(tmp_path / "run" / "state.pt")["reached"]["step"]
     assert step > 0
     assert step <= read_log(tmp_path / "run" / "log.jsonl")[-1]["step"]
 
