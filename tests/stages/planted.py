@@ -140,6 +140,7 @@ ROWS: dict[str, Callable[[Examples, tuple[str, ...]], Examples]] = {
     "near-duplicate-films": lambda e, _: copied(e, "train", flatter),
     "leaked-reports": lambda e, _: same_report(e, "test"),
     "duplicate-reports": lambda e, _: same_report(e, "train"),
+    "turned-films": lambda e, _: change(0, lambda x: replace(x, orientation="R\\F"), e),
     "inverted-films": lambda e, _: change(
         first(e, "train", view="PA"), lambda x: with_pixels(x, 255 - pixels(x)), e
     ),

@@ -136,7 +136,7 @@ def try_here(case: Case, out: Path, spoken: int | None = None) -> Trial:
     with warnings.catch_warnings(record=True) as remarks:
         warnings.simplefilter("always")
         try:
-            run(case.source, out, source_options=case.options, side=64, max_rejected=0.9, workers=1)
+            run(case.source, out, source_options=case.options, side=64, max_rejected=0.9)
         except MmilError as refusal:
             outcome = REFUSED
             faults.extend(_wrong_refusal(case, str(refusal)))
