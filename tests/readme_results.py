@@ -146,6 +146,24 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_engine(record: dict) -> str:
+    """Ratios of time, and memory, of what pretraining does with a batch."""
+    return markdown(
+        ["work", "on", "time / plain [range]", "wanted", "MiB", "MiB, plain"],
+        [
+            [
+                row["name"],
+                row["work"],
+                f"{row['time']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+                f"{row['wanted']:.2f}",
+                "" if row["extra_mib"] is None else f"{row['extra_mib']:.0f}",
+                "" if row["plain_mib"] is None else f"{row['plain_mib']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
 def bench_shortlist(record: dict) -> str:
     """How often two stages find the first film, by the length of the shortlist."""
     shares = sorted({row["share"] for row in record["rows"]})
@@ -168,11 +186,22 @@ def bench_evaluate(record: dict) -> str:
             [
                 row["name"],
                 row["size"],
-                f"{row['seconds']:.0f}",
-                "" if row["most_seconds"] is None else f"{row['most_seconds']:.0f}",
+                f"{row['seconds']:.2g}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:g}",
             ]
             for row in record["rows"]
         ],
+    )
+
+
+def fuzz(record: dict) -> str:
+    """Outcomes of the damaged sources, by what was damaged."""
+    outcomes = list(next(iter(record["counts"].values())))
+    total = {name: sum(found[name] for found in record["counts"].values()) for name in outcomes}
+    rows = [*record["counts"].items(), ("all", total)]
+    return markdown(
+        ["damaged", "cases", *outcomes],
+        [[kind, str(sum(found.values())), *(str(found[name]) for name in outcomes)] for kind, found in rows],
     )
 
 
@@ -205,11 +234,13 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
+    "bench_engine": bench_engine,
     "bench_scores": bench_scores,
     "bench_preprocess": bench_preprocess,
     "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
+    "fuzz": fuzz,
     "bench_shortlist": bench_shortlist,
     "bench_pretrain": bench_pretrain,
 }

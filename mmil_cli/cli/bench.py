@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmil_cli.cli.bench_engine import engine
 from mmil_cli.cli.bench_preprocess import preprocess
 from mmil_cli.cli.bench_pretrain import pretrain
 from mmil_cli.cli.tables import show_table
@@ -266,5 +267,5 @@ def _evaluate_cells(row: "Measurement") -> tuple[str, ...]:
     )
 
 
-BENCHES = (mi, scores, shortlist, evaluate, pretrain, fuzz, preprocess)
+BENCHES = (mi, scores, preprocess, fuzz, pretrain, engine, evaluate, shortlist)
 """The subcommands."""

@@ -32,6 +32,12 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", help="Override of a recipe key, `section.key=value`; repeatable."),
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log-to", help="tensorboard or wandb: where the numbers of the log go too; repeatable."
+        ),
+    ] = None,
     auto_batch: Annotated[
         bool,
         typer.Option("--auto-batch", help="Find the largest batch that fits the memory, and keep it."),
@@ -43,8 +49,8 @@ def pretrain(
 ) -> None:
     """Train both encoders so that films and reports of one study score high.
 
-    The same command goes on where an interrupted run stopped. Every knob is a key of the recipe;
-    the resolved recipe is written into the checkpoint.
+    The same command goes on where an interrupted run stopped; Ctrl-C saves the step at hand. Every knob is a
+    key of the recipe; the resolved recipe is written into the checkpoint.
 
     Example: `mmil pretrain datasets/mine --score lse+nl --recipe laptop --set optim.epochs=20`
 
@@ -56,7 +62,8 @@ def pretrain(
     place = place_in_job()
     with _silent_on(*[UsageError] * (place.local_rank > 0)):  # the first of each machine tells it
         _refuse_two_scores(score, override or [])
-        resolved = load_recipe(recipe, score=score, overrides=override or [])
+        logs = [f"run.log_to=[{','.join(log_to)}]"] if log_to else []
+        resolved = load_recipe(recipe, score=score, overrides=[*(override or []), *logs])
         if auto_batch:
             _refuse_two_batches(override or [], processes=place.size)
     name = Path(recipe).stem if recipe else "default"

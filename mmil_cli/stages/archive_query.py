@@ -12,33 +12,13 @@ from mmil_cli.data.dataset import Row, StudyDataset
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import UsageError, listing, nearest
 from mmil_cli.stages.archive import Archive
+from mmil_cli.stages.archive_filter import Filter, select_films
+from mmil_cli.stages.archive_scores import full_scores, shortlist
 from mmil_cli.stages.film import open_film
 from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.neighbours import NEIGHBOURS_FILE, near_films
 from mmil_cli.stages.query import DEFAULT_TOP, query_notes, read_text
-from mmil_cli.stages.region_store import RegionStore
-
-SHORTLIST, LEAST_LISTED = 0.1, 200
-"""Share of the films, and at least how many, that `fast` scores fully: on generated studies the first film is
-then that of an exhaustive search for more than 99 % of queries (`mmil bench shortlist`)."""
-
-FILMS_AT_ONCE = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which films, or reports of which films, to look among; an empty one is all.
-
-    Attributes:
-        labels: findings that the film must have, or with `=0` must be known not to have.
-        split: of the dataset.
-        view: such as PA.
-    """
-
-    labels: tuple[str, ...] = ()
-    split: str | None = None
-    view: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,66 +173,6 @@ def films_like(
         num_gallery=len(films),
         num_scored=len(scored),
         film=film,
-    )
-
-
-def select_films(archive: Archive, chosen: Filter) -> np.ndarray:
-    """Rows that pass a filter, in order.
-
-    Raises:
-        UsageError: an unknown finding, split or view, or nothing is left.
-    """
-    dataset = archive.evaluation.dataset
-    kept = np.isin(np.arange(len(dataset)), dataset.indices(chosen.split))
-    if chosen.view is not None:
-        views = dataset.column("view")
-        if chosen.view.upper() not in set(views):
-            known = ", ".join(sorted({view or "unknown" for view in views}))
-            raise UsageError(f"no film has the view {chosen.view!r}; there are: {known}")
-        kept &= views == chosen.view.upper()
-    for label in chosen.labels:
-        name, _, value = label.partition("=")
-        if value not in ("", "0", "1"):
-            raise UsageError(f"--label {label!r}: a finding, or FINDING=1, or FINDING=0")
-        kept &= dataset.labels([name.strip()])[:, 0] == int(value or 1)
-    if not kept.any():
-        raise UsageError("no film is left by the filters; loosen --label, --split or --view")
-    return np.flatnonzero(kept)
-
-
-def shortlist(
-    archive: Archive,
-    scorer: ReportScorer,
-    films: np.ndarray,
-    *,
-    share: float = SHORTLIST,
-    least: int = LEAST_LISTED,
-) -> list[np.ndarray]:
-    """For each report of a scorer the films that score highest with it on the coarser grid.
-
-    Args:
-        archive: to look in.
-        scorer: of the queries.
-        films: to choose from.
-        share: of them to choose.
-        least: films to choose, however many there are.
-    """
-    size = max(least, int(np.ceil(share * len(films))))
-    if size >= len(films):
-        return [films] * len(scorer)
-    scores = _scores(archive.coarse, scorer, films)
-    return [films[np.sort(np.argpartition(-column, size)[:size])] for column in scores.T]
-
-
-def full_scores(archive: Archive, scorer: ReportScorer, films: np.ndarray) -> np.ndarray:
-    """The model's score of films with the reports of a scorer [films, R]; some films in memory at a time."""
-    return _scores(archive.store, scorer, films)
-
-
-def _scores(store: RegionStore, scorer: ReportScorer, films: np.ndarray) -> np.ndarray:
-    blocks = range(0, len(films), FILMS_AT_ONCE)
-    return np.concatenate(
-        [scorer.scores_of(store.regions(films[start : start + FILMS_AT_ONCE])) for start in blocks]
     )
 
 

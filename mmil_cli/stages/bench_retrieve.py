@@ -15,7 +15,7 @@ from mmil_cli.metrics.ranks import vector_ranks
 from mmil_cli.metrics.retrieval import RetrievalTable, rank_table
 from mmil_cli.runtime import commit, processor, versions
 from mmil_cli.stages.archive import Archive, open_archive
-from mmil_cli.stages.archive_query import full_scores, shortlist
+from mmil_cli.stages.archive_scores import full_scores, shortlist
 from mmil_cli.stages.gallery import ReportScorer, study_reports
 from mmil_cli.stages.measure import peak_memory
 from mmil_cli.stages.measurement import Measurement

@@ -38,7 +38,7 @@ from mmil_cli.training.log import RunLog
 from mmil_cli.training.loop import Plan, StepReport, run_steps
 from mmil_cli.training.processes import Processes, outlive_the_group
 from mmil_cli.training.sinks import open_sinks, refuse_missing
-from mmil_cli.training.state import RunIdentity, load_state
+from mmil_cli.training.state import Resumed, RunIdentity, load_state
 from mmil_cli.training.stopping import StopNow, StopSignals
 
 __all__ = ["PretrainResult", "Progress", "Run", "Watchers"]
@@ -99,7 +99,7 @@ class Run:
         self.processes.share_weights(self.model)
         self._freeze()
         if self.processes.is_first:
-            self._begin_files()
+            self._begin_files(resumed)
         self._say_how_it_begins()
         try:
             with self.signals:
@@ -159,7 +159,7 @@ class Run:
             return kept_tokenizer(self.out / TOKENIZER, self.recipe.text)
         return make_tokenizer(self.dataset, self.schedule.rows, self.recipe)
 
-    def _begin_files(self) -> None:
+    def _begin_files(self, resumed: Resumed) -> None:
         if not self.resumes:
             keep_tokenizer(self.out / TOKENIZER, self.tokenizer, self.recipe)
         write_text(self.out / RECIPE, dump(self.recipe))
@@ -172,7 +172,7 @@ class Run:
             dataset_hash=self.identity.dataset_hash,
         )
         self.journal = Journal(
-            RunLog(self.out / LOG, first_step=self.step, sinks=sinks),
+            RunLog(self.out / LOG, first_step=resumed.step, is_validated=resumed.is_validated, sinks=sinks),
             model=self.model,
             plan=plan,
             schedule=self.schedule,
@@ -243,7 +243,8 @@ class Run:
             raise self.signals.stopped(step=self.step, num_steps=self.schedule.num_steps) from None
         if metrics:
             self.journal.validation(self.step, metrics)
-        if self.contest.enter(metrics) or self.recipe.run.keep == "last":
+        is_best = self.contest.enter(metrics) or self.contest.best is None  # none was defined yet
+        if is_best or self.recipe.run.keep == "last":
             self.keeper.save_checkpoint(self.step, metrics)
         if self.contest.is_over:
             self.watchers.on_note(

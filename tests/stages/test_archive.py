@@ -15,15 +15,9 @@ from PIL import Image
 from mmil_cli.checkpoint import read_tensors
 from mmil_cli.errors import CheckpointError, DataError, UsageError
 from mmil_cli.stages.archive import Archive, build_archive, coarse_regions, open_archive
-from mmil_cli.stages.archive_query import (
-    Filter,
-    films_for_text,
-    films_like,
-    full_scores,
-    reports_for_film,
-    select_films,
-    shortlist,
-)
+from mmil_cli.stages.archive_filter import Filter, select_films
+from mmil_cli.stages.archive_query import films_for_text, films_like, reports_for_film
+from mmil_cli.stages.archive_scores import full_scores, shortlist
 from mmil_cli.stages.contact_sheet import contact_sheet
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.query import find_films, find_reports

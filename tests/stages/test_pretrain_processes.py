@@ -295,7 +295,7 @@ def test_a_process_that_dies_ends_the_job_with_one_message_and_whole_files(tiny_
     assert "Exception ignored" not in stderr  # of a reader of data that died before its owner
     names = {path.name for path in tmp_path.rglob("*")}
     assert not {name for name in names if name.startswith(".")}
-    step = torch.load(tmp_path / "run" / "state.pt")["step"]
+    step = torch.load(tmp_path / "run" / "state.pt")["reached"]["step"]
     assert step > 0
     assert step <= read_log(tmp_path / "run" / "log.jsonl")[-1]["step"]
 

@@ -6,7 +6,10 @@ cannot vouch for it refuses (`Refused`).
 """
 
 import math
+import os
+import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,26 +259,51 @@ def _unpacked(data: bytes, width: int, size: int) -> bytes:
 
 
 def _of_codestream(path: Path, shape: tuple[int, int]) -> NDArray[np.int64]:
-    """What GDCM decodes."""
+    """What GDCM decodes, in a process of its own: some damage ends it."""
+    values = np.frombuffer(_apart(lambda: _decoded(path)), np.int64)
+    if values.size != shape[0] * shape[1]:
+        raise Refused("size")
+    return values.reshape(shape)
+
+
+def _decoded(path: Path) -> bytes:
     import gdcm  # type: ignore[import-untyped]
 
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
     if not reader.Read():
         raise Refused("GDCM")
     image = reader.GetImage()
     kind = {gdcm.PixelFormat.UINT8: "u1", gdcm.PixelFormat.INT8: "i1", gdcm.PixelFormat.UINT16: "<u2",
             gdcm.PixelFormat.INT16: "<i2", gdcm.PixelFormat.UINT12: "<u2"}  # fmt: skip
-    scalar = kind.get(image.GetPixelFormat().GetScalarType())
-    buffer = image.GetBuffer()
-    if scalar is None or not isinstance(buffer, str):
+    buffer = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(buffer, kind[image.GetPixelFormat().GetScalarType()]).astype(np.int64).tobytes()
+
+
+def _apart(work: Callable[[], bytes]) -> bytes:
+    """The bytes that a fork of this process comes to.
+
+    Raises:
+        Refused: it ends otherwise.
+    """
+    ours, theirs = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other threads hold no lock that the decoder would wait for
+        child = os.fork()
+    if child == 0:
+        os.close(ours)
+        try:
+            with os.fdopen(theirs, "wb") as pipe:
+                pipe.write(work())
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - nothing of a fork may go on
+            os._exit(1)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        content = pipe.read()
+    if os.waitpid(child, 0)[1] != 0:
         raise Refused("GDCM")
-    values = np.frombuffer(buffer.encode("utf-8", "surrogateescape"), scalar).astype(np.int64)
-    if values.size != shape[0] * shape[1]:
-        raise Refused("size")
-    return values.reshape(shape)
+    return content
 
 
 def _displayed(stored: NDArray[np.int64], get: _Header) -> Array:
