@@ -201,8 +201,8 @@ def _step(model: DualEncoder, recipe: Recipe, batch: Batch, *, num_lots: int) ->
     objective = ContrastiveObjective(
         model,
         augment=Augment(**recipe.augment.model_dump(exclude={"flip"})),
-        mean=recipe.image.mean,
-        std=recipe.image.std,
+        mean=0.5,
+        std=0.25,
         same_group=SameGroup(recipe.score.same_group),
         part=whole_batch(len(batch.films)),
         autocast=nullcontext,
@@ -257,6 +257,8 @@ def _batch(recipe: Recipe, reports: Sequence[Sequence[str]], tokenizer: Sentence
     return Batch(
         films=torch.from_numpy(films),
         cover=torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(number, 4),
+        bag=torch.arange(number),
+        slot=torch.zeros(number, dtype=torch.int64),
         tokens=torch.from_numpy(tokens),
         token_mask=torch.from_numpy(mask),
         sentence=digest_values(distinct),

@@ -49,7 +49,7 @@ def test_a_signal_saves_the_step_at_hand(tiny_dataset, undisturbed, tmp_path, nu
         pretrain(tiny_dataset, tmp_path / "run", *OPTIONS, "run.save_every=1000", watchers=send(number, 3))
     assert stopped.value.exit_code == code
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
-    resumed = pretrain(tiny_dataset, tmp_path / "run", *OPTIONS, "data.workers=2")
+    resumed = pretrain(tiny_dataset, tmp_path / "run", *OPTIONS, "data.workers=1")
     assert resumed.resumed_at == 3
     assert weights_hash(resumed) == weights_hash(undisturbed)
     assert resumed.metrics == undisturbed.metrics
