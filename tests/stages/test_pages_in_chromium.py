@@ -7,7 +7,9 @@ import sys
 import browser as chromium
 import pytest
 
-pytestmark = pytest.mark.skipif(not chromium.is_installed(), reason="chromium and chromedriver are not installed")
+pytestmark = pytest.mark.skipif(
+    not chromium.is_installed(), reason="chromium and chromedriver are not installed"
+)
 
 INK = "(c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((v, i) => i % 4 === 3)"
 INK += ".reduce((sum, alpha) => sum + alpha, 0))"
@@ -29,7 +31,17 @@ def window(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(tiny_run, tiny_dataset):
     """Of the command's own viewer, ended by Ctrl-C."""
-    command = [sys.executable, "-m", "mmil_cli", "view", tiny_run, tiny_dataset, "--no-open", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "mmil_cli",
+        "view",
+        tiny_run,
+        tiny_dataset,
+        "--no-open",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     yield process.stdout.readline().removeprefix("view: ").strip()
@@ -104,7 +116,9 @@ def test_a_sentence_of_the_report_is_a_question_and_another_film_another_answer(
 
 
 def test_an_empty_phrase_asks_for_one_and_takes_the_map_away(window):
-    window.run("const p = document.getElementById('phrase'); p.value = ''; p.dispatchEvent(new Event('input'))")
+    window.run(
+        "const p = document.getElementById('phrase'); p.value = ''; p.dispatchEvent(new Event('input'))"
+    )
     window.wait("document.getElementById('answer').textContent.startsWith('Type what to look for')")
     assert window.run(f"return {INK}(document.getElementById('map'))") == 0
 
@@ -112,5 +126,7 @@ def test_an_empty_phrase_asks_for_one_and_takes_the_map_away(window):
 def test_a_page_of_another_origin_gets_nothing(window, address, tmp_path):
     (tmp_path / "evil.html").write_text("<!doctype html><title>evil</title>")
     window.open((tmp_path / "evil.html").as_uri())
-    window.run("fetch(arguments[0]).then(() => window.got = 'an answer', () => window.got = 'nothing')", address)
+    window.run(
+        "fetch(arguments[0]).then(() => window.got = 'an answer', () => window.got = 'nothing')", address
+    )
     assert window.wait("window.got") == "nothing"
