@@ -1,26 +1,31 @@
 """From a recipe to objects: the one place that knows both sides."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from mmil_cli.checkpoint import Checkpoint, load_weights, open_checkpoint
+from mmil_cli.checkpoint import Card, Checkpoint, load_weights, open_checkpoint
 from mmil_cli.config.load import check, read_tree
 from mmil_cli.config.recipe import ImageSection, Recipe, TextSection
 from mmil_cli.core.build_score import build_score
+from mmil_cli.core.encoders.hugging_face_image import HuggingFaceImage
 from mmil_cli.core.encoders.small_resnet import SmallResNet
 from mmil_cli.core.encoders.text import HuggingFaceText, SmallTransformer, TextPool
-from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone
+from mmil_cli.core.encoders.torchvision_backbone import TorchvisionBackbone, refuse_unknown
+from mmil_cli.core.encoders.torchvision_vit import TorchvisionTransformer
 from mmil_cli.core.model import DualEncoder
 from mmil_cli.core.projection import Projection
 from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece, read_tokenizer, read_vocabulary
 from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.inference import Embedder, ImageContract
 from mmil_cli.runtime import pick_device
+from mmil_cli.weights import is_hub_name, origin_normalisation
 
 SMALL = "small"
+ImageEncoder = SmallResNet | TorchvisionBackbone | TorchvisionTransformer | HuggingFaceImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +55,16 @@ def load_checkpoint(path: Path, *, device: str = "auto") -> LoadedCheckpoint:
         recipe = check(read_tree(path), where=str(path))
         tokenizer = SentenceTokenizer(read_tokenizer(checkpoint.tokenizer), max_tokens=recipe.text.max_tokens)
         model = build_model(
-            recipe, vocabulary_size=tokenizer.vocabulary_size, text_folder=checkpoint.tokenizer
+            recipe,
+            vocabulary_size=tokenizer.vocabulary_size,
+            text_folder=checkpoint.tokenizer,
+            image_network=checkpoint.card.image_network,
         )
     except UsageError as error:  # nobody asked for this recipe: it came with the folder
         raise CheckpointError(f"{path} cannot be used; copy or make the checkpoint again: {error}") from error
     load_weights(model, checkpoint)
     target = pick_device(device)
-    contract = image_contract(recipe.image, stored_side=int(checkpoint.card.image["stored_side"]))
+    contract = contract_of_card(checkpoint.card)
     embedder = Embedder(model.to(target), tokenizer, contract, target, unit=recipe.text.unit)
     return LoadedCheckpoint(embedder=embedder, recipe=recipe, checkpoint=checkpoint)
 
@@ -73,17 +81,39 @@ def random_twin(checkpoint: Checkpoint, embedder: Embedder, *, seed: int) -> Emb
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         size = embedder.tokenizer.vocabulary_size
-        model = build_model(recipe, vocabulary_size=size, text_folder=checkpoint.tokenizer)
+        model = build_model(
+            recipe,
+            vocabulary_size=size,
+            text_folder=checkpoint.tokenizer,
+            image_network=checkpoint.card.image_network,
+        )
     return Embedder(
         model.to(embedder.device), embedder.tokenizer, embedder.contract, embedder.device, unit=embedder.unit
     )
 
 
 def image_contract(image: ImageSection, *, stored_side: int) -> ImageContract:
-    """How films are prepared for the model of a recipe."""
-    return ImageContract(
-        stored_side=stored_side, size=image.size, fit=image.fit, mean=image.mean, std=image.std
-    )
+    """How films are prepared for the model of a recipe; what it leaves open is as for its weights' origin."""
+    mean, std = image.mean, image.std
+    if mean is None or std is None:
+        of_origin = origin_normalisation(name=image.encoder, source=image.weights)
+        mean = of_origin[0] if mean is None else mean
+        std = of_origin[1] if std is None else std
+    return ImageContract(stored_side=stored_side, size=image.size, fit=image.fit, mean=mean, std=std)
+
+
+def contract_of_card(card: Card) -> ImageContract:
+    """How films were prepared for the model of a checkpoint.
+
+    Raises:
+        CheckpointError: the card does not say.
+    """
+    try:
+        return ImageContract(**card.image)
+    except TypeError as error:
+        raise CheckpointError(
+            f"the card of the checkpoint does not say how films were prepared ({error}); pretrain again"
+        ) from error
 
 
 def build_tokenizer(text: TextSection, sentences: Iterable[str]) -> SentenceTokenizer:
@@ -98,7 +128,13 @@ def build_tokenizer(text: TextSection, sentences: Iterable[str]) -> SentenceToke
     return SentenceTokenizer(learned, max_tokens=text.max_tokens)
 
 
-def build_model(recipe: Recipe, *, vocabulary_size: int, text_folder: Path | None = None) -> DualEncoder:
+def build_model(
+    recipe: Recipe,
+    *,
+    vocabulary_size: int,
+    text_folder: Path | None = None,
+    image_network: Mapping[str, Any] | None = None,
+) -> DualEncoder:
     """Both towers, their projections and the score, freshly initialised from torch's random state.
 
     Args:
@@ -106,8 +142,10 @@ def build_model(recipe: Recipe, *, vocabulary_size: int, text_folder: Path | Non
         vocabulary_size: of the tokenizer.
         text_folder: where a checkpoint keeps the configuration of a Hugging Face text tower; without it
             the tower comes with its weights from the recipe's name or folder.
+        image_network: configuration of a Hugging Face image tower that a checkpoint keeps; without it that of
+            the recipe's name or folder.
     """
-    image_encoder = build_image_encoder(recipe.image)
+    image_encoder = build_image_encoder(recipe.image, network=image_network)
     text_encoder = build_text_encoder(recipe.text, vocabulary_size=vocabulary_size, folder=text_folder)
     dim, hidden = recipe.projection.dim, recipe.projection.hidden_dim
     score = build_score(dim=dim, **recipe.score.model_dump(exclude={"same_group"}))
@@ -124,13 +162,53 @@ def build_model(recipe: Recipe, *, vocabulary_size: int, text_folder: Path | Non
     )
 
 
-def build_image_encoder(image: ImageSection) -> SmallResNet | TorchvisionBackbone:
-    """The image tower of a recipe, without weights."""
+def build_image_encoder(image: ImageSection, *, network: Mapping[str, Any] | None = None) -> ImageEncoder:
+    """The image tower of a recipe, without weights.
+
+    Args:
+        image: its section.
+        network: configuration of a Hugging Face model, where a checkpoint keeps it.
+
+    Raises:
+        UsageError: no such encoder or layer, or films of another size are needed.
+    """
     if image.encoder == SMALL:
         if image.layer:
             raise UsageError("image.layer cuts a torchvision network; image.encoder=small has none to cut")
         return SmallResNet(widths=image.widths, blocks=image.blocks)
-    return TorchvisionBackbone(image.encoder, layer=image.layer)
+    is_of_hub = network is not None or is_hugging_face(image.encoder)
+    encoder = _hugging_face_image(image, network) if is_of_hub else _torchvision(image)
+    if image.size % encoder.patch:
+        raise UsageError(
+            f"image.size is {image.size}, no multiple of the side of a patch of {image.encoder}, "
+            f"{encoder.patch}"
+        )
+    return encoder
+
+
+def is_hugging_face(name: str) -> bool:
+    """Whether the name of an image encoder is that of a Hugging Face model: a folder, or OWNER/NAME."""
+    from torchvision.models import list_models
+
+    return name not in list_models() and (Path(name).is_dir() or is_hub_name(name))
+
+
+def _torchvision(image: ImageSection) -> TorchvisionBackbone | TorchvisionTransformer:
+    refuse_unknown(image.encoder)
+    if image.encoder.startswith("vit"):
+        return TorchvisionTransformer(image.encoder, layer=image.layer)
+    return TorchvisionBackbone(image.encoder, layer=image.layer, side=image.size)
+
+
+def _hugging_face_image(image: ImageSection, configuration: Mapping[str, Any] | None) -> HuggingFaceImage:
+    from mmil_cli import hub
+
+    network = (
+        hub.image_network(image.encoder, layer=image.layer)
+        if configuration is None
+        else hub.image_network_from_configuration(configuration)
+    )
+    return HuggingFaceImage(network, name=image.encoder, side=image.size)
 
 
 def build_text_encoder(

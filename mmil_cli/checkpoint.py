@@ -36,6 +36,8 @@ class Card:
         versions: of mmil and of what it rests on.
         commit: of the checkout that made it, if it was one.
         parent: dataset hash and step of the checkpoint it started from, if any.
+        image_network: configuration of a Hugging Face image tower, to build it without its source; None for
+            others.
         ended_at: steps of its whole run; None while that goes on.
     """
 
@@ -50,6 +52,7 @@ class Card:
     versions: dict[str, str]
     commit: str | None = None
     parent: str | None = None
+    image_network: dict[str, Any] | None = None
     ended_at: int | None = None
 
 

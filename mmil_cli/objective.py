@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, join_images
+from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, join_films, join_images
 from mmil_cli.core.caching import encode_in_lots
 from mmil_cli.core.distributed import AcrossProcesses, gather_reports, gather_rows, merge_sentences, pair_job
 from mmil_cli.core.losses.pairing import Pairing, SameGroup, pair_batch
 from mmil_cli.core.model import DualEncoder
 from mmil_cli.core.sentences import held_sentences
-from mmil_cli.data.batches import Batch, Part
+from mmil_cli.data.batches import Batch, FilmPlaces, Part
 from mmil_cli.data.transforms import Augment, normalise
 from mmil_cli.training.loop import Losses
 
@@ -38,6 +38,7 @@ class ContrastiveObjective:
         std: divides them then.
         same_group: what to make of same-study and same-text pairs.
         part: the rows of each batch that this process has.
+        films_a_bag: films of a report at most.
         autocast: makes the context the encoders run in.
         num_lots: how many parts of this process's films and sentences are encoded one at a time, and once
             more in the backward pass, for batches beyond memory; 1 for all at once.
@@ -52,6 +53,7 @@ class ContrastiveObjective:
         std: float,
         same_group: SameGroup,
         part: Part,
+        films_a_bag: int = 1,
         autocast: Callable[[], AbstractContextManager[object]],
         num_lots: int = 1,
     ) -> None:
@@ -61,16 +63,17 @@ class ContrastiveObjective:
         self.std = std
         self.same_group = same_group
         self.part = part
+        self.films_a_bag = films_a_bag
         self.autocast = autocast
         self.num_lots = num_lots
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Losses:
         """The loss of a batch and its parts by term, with every scale."""
         score = self.model.score
-        films, cover = self.augment(batch.films, batch.cover, generator, part=self.part)
+        films, cover = self.augment(batch.films, batch.cover, generator, part=self._places(batch))
         held, index = held_sentences(self._choose(batch.sentence_index))
         with self.autocast():
-            regions = self._regions(films, cover)
+            regions = join_films(self._regions(films, cover), batch.bag, num_bags=len(batch.study))
             sentences = self.model.encode_sentences(
                 batch.tokens[held], batch.token_mask[held], num_lots=self.num_lots
             )
@@ -102,6 +105,13 @@ class ContrastiveObjective:
             return encode(films, cover)
         encoder = self.model.image_encoder
         return join_images(encode_in_lots(encode, films, cover, num_lots=self.num_lots, module=encoder))
+
+    def _places(self, batch: Batch) -> Part | FilmPlaces:
+        """Where the films lie in the batch of all processes, so that each is changed alike in any of them."""
+        if self.films_a_bag == 1:
+            return self.part
+        rows = (self.part.first + batch.bag) * self.films_a_bag + batch.slot
+        return FilmPlaces(rows=rows.cpu(), num_rows=self.part.num_rows * self.films_a_bag)
 
     def _choose(self, index: Tensor) -> Tensor:
         """The sentences that this step looks at; lots are drawn for the reports of the whole batch."""

@@ -4,7 +4,12 @@ After new runs, from the repository root:
 
     mmil demo && cp demo/summary.json tests/results/demo.json
     mmil bench scores --out tests/results
+    mmil bench preprocess --out tests/results
+    mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
+    mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
+    mmil bench shortlist --index demo/index --out tests/results
+    mmil bench pretrain DATASET --set image.encoder=resnet50 --set data.batch_size=32 --out tests/results
     python tests/readme_results.py
 """
 
@@ -66,6 +71,48 @@ def bench_scores(record: dict) -> str:
     )
 
 
+def bench_preprocess(record: dict) -> str:
+    """Rates, ratios and memory of preprocess."""
+    return markdown(
+        ["figure", "measured [range]", "unit", "wanted"],
+        [
+            [row["name"], _measured(row), row["unit"], _wanted(row["wanted"], is_limit=row["is_limit"])]
+            for row in record["rows"]
+        ],
+    )
+
+
+def _measured(row: dict) -> str:
+    digits = 0 if row["value"] >= 100 else 2
+    value, low, high = (f"{row[name]:,.{digits}f}" for name in ("value", "low", "high"))
+    return value if row["low"] == row["high"] else f"{value} [{low}, {high}]"
+
+
+def _wanted(value: float | None, *, is_limit: bool) -> str:
+    return "" if value is None else f"{'at most' if is_limit else 'at least'} {value:,g}"
+
+
+def bench_pretrain(record: dict) -> str:
+    """A step beside what it cannot do without, and the wait for data with two workers."""
+    rows = [
+        [
+            row["name"],
+            row["shape"],
+            f"{row['measured']['time_ratio']:.2f} "
+            f"[{row['measured']['time_low']:.2f}, {row['measured']['time_high']:.2f}]",
+            f"{row['most_time']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    first = record["trials"][0]
+    alike = ("batch_size", "chunk", "precision")
+    for trial in record["trials"]:
+        if trial["workers"] == 2 and all(trial[key] == first[key] for key in alike):
+            shape = f"B={trial['batch_size']}, {trial['workers']} workers"
+            rows.append(["waiting for data, of a step", shape, f"{trial['waiting']:.3f}", "0.03"])
+    return markdown(["forward, backward and update", "shape", "time / plain [range]", "wanted"], rows)
+
+
 def bench_mi(record: dict) -> str:
     """Estimates in nats beside the truth, by objective."""
     rows = [row for row in record["pairs"] if row["batch"] == SHOWN_BATCH]
@@ -99,6 +146,65 @@ def bench_mi_sums(record: dict) -> str:
     )
 
 
+def bench_engine(record: dict) -> str:
+    """Ratios of time, and memory, of what pretraining does with a batch."""
+    return markdown(
+        ["work", "on", "time / plain [range]", "wanted", "MiB", "MiB, plain"],
+        [
+            [
+                row["name"],
+                row["work"],
+                f"{row['time']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+                f"{row['wanted']:.2f}",
+                "" if row["extra_mib"] is None else f"{row['extra_mib']:.0f}",
+                "" if row["plain_mib"] is None else f"{row['plain_mib']:.0f}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
+def bench_shortlist(record: dict) -> str:
+    """How often two stages find the first film, by the length of the shortlist."""
+    shares = sorted({row["share"] for row in record["rows"]})
+    kinds = dict.fromkeys((row["queries"], row["first_stage"], row["num_queries"]) for row in record["rows"])
+    found = {(row["queries"], row["first_stage"], row["share"]): row["agreement"] for row in record["rows"]}
+    return markdown(
+        ["queries", "first stage", *(f"{share:.0%} listed" for share in shares)],
+        [
+            [f"{number} {kind}", stage, *(f"{found[kind, stage, share]:.1%}" for share in shares)]
+            for kind, stage, number in kinds
+        ],
+    )
+
+
+def bench_evaluate(record: dict) -> str:
+    """Seconds of the evaluations."""
+    return markdown(
+        ["evaluation", "size", "seconds", "wanted"],
+        [
+            [
+                row["name"],
+                row["size"],
+                f"{row['seconds']:.2g}",
+                "" if row["most_seconds"] is None else f"{row['most_seconds']:g}",
+            ]
+            for row in record["rows"]
+        ],
+    )
+
+
+def fuzz(record: dict) -> str:
+    """Outcomes of the damaged sources, by what was damaged."""
+    outcomes = list(next(iter(record["counts"].values())))
+    total = {name: sum(found[name] for found in record["counts"].values()) for name in outcomes}
+    rows = [*record["counts"].items(), ("all", total)]
+    return markdown(
+        ["damaged", "cases", *outcomes],
+        [[kind, str(sum(found.values())), *(str(found[name]) for name in outcomes)] for kind, found in rows],
+    )
+
+
 def parts(group: int) -> str:
     """One registry as `mmil scores` lists it."""
     from mmil_cli.stages.parts import list_parts
@@ -128,9 +234,15 @@ def _arguments(arguments: tuple[str, ...]) -> str:
 
 FROM_FILE: dict[str, Callable] = {
     "demo": demo,
+    "bench_engine": bench_engine,
     "bench_scores": bench_scores,
+    "bench_preprocess": bench_preprocess,
+    "bench_evaluate": bench_evaluate,
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
+    "fuzz": fuzz,
+    "bench_shortlist": bench_shortlist,
+    "bench_pretrain": bench_pretrain,
 }
 FROM_REGISTRY: dict[str, Callable[[], str]] = {
     "aggregators": lambda: parts(0),

@@ -42,6 +42,8 @@ def make_batch(num_films=7, num_sentences=9):
     return Batch(
         films=torch.randint(0, 256, (num_films, 32, 32), dtype=torch.uint8, generator=draw),
         cover=torch.tensor([0.0, 0.1, 1.0, 0.9]).expand(num_films, 4),
+        bag=torch.arange(num_films),
+        slot=torch.zeros(num_films, dtype=torch.long),
         tokens=tokens.masked_fill(~mask, 0),
         token_mask=mask,
         sentence=torch.arange(num_sentences),

@@ -39,13 +39,14 @@ def test_every_link_leads_somewhere():
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README's reader has: studies, a film, and a table of phrases."""
+    """What the README's reader has: studies, a film, a report, and a table of phrases."""
     from mmil_cli.stages import phantom
 
     folder = tmp_path_factory.mktemp("readme")
     phantom.run(folder / "studies", studies=40, side=64, workers=1)
     shutil.copy(next((folder / "studies").glob("files/*/*/*/*.dcm")), folder / "film.dcm")
     shutil.copy(next((folder / "studies").glob("ms-cxr*/*.csv")), folder / "phrases.csv")
+    shutil.copy(next((folder / "studies").glob("files/*/*/*.txt")), folder / "report.txt")
     return folder
 
 

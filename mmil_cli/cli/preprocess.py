@@ -1,5 +1,8 @@
 """mmil preprocess: films and reports into a dataset folder."""
 
+import math
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +12,16 @@ from mmil_cli.data.encoding import Encoding
 from mmil_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mmil_cli.stages.dry_run import DryRun
     from mmil_cli.stages.preprocess import PreprocessResult
+
+
+class Executor(StrEnum):
+    """Who reads the films."""
+
+    PROCESSES = "processes"
+    DASK = "dask"
+
 
 _SOURCES = "table, mimic, openi, chexpert, nih, padchest, rsna, vindr, roco, dicoms"
 
@@ -123,6 +135,15 @@ def preprocess(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another dataset that lies at --out.")
     ] = False,
+    executor: Annotated[
+        Executor, typer.Option("--executor", help="Who reads the films: local processes, or a Dask cluster.")
+    ] = Executor.PROCESSES,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of the Dask scheduler: tcp://node1:8786.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: list faults, count, estimate time and disk.")
+    ] = False,
 ) -> None:
     """Turn films and reports into a dataset folder.
 
@@ -146,25 +167,31 @@ def preprocess(
     from mmil_cli.data.pseudonyms import read_key
     from mmil_cli.data.sources.options import SourceOptions
     from mmil_cli.runtime import num_cores
-    from mmil_cli.stages.preprocess import run
+    from mmil_cli.stages.dry_run import run as look
+    from mmil_cli.stages.preprocess import list_records, run
 
+    _check_executor(executor, scheduler, workers)
+    if dry_run and (overwrite or executor is Executor.DASK):
+        raise UsageError(
+            "--dry-run writes nothing and reads a few films here; leave out --overwrite and dask"
+        )
     names = tuple(name.strip() for name in labels.split(",") if name.strip()) if labels is not None else None
     key = read_key(pseudonymise, remember=crosswalk is not None) if pseudonymise else None
+    options = SourceOptions(
+        source_name, labels_only, _columns(column or []), names, root, tables, reports, key, study_days
+    )
+    cores = num_cores() if workers is None else workers
+    if dry_run:
+        manifest = list_records(source, options, exclude, only, None, seed, label_reports=label_reports)
+        found = look(manifest, out, side=side, encoding=encoding, label_reports=label_reports,
+                     keep_burned_in=keep_burned_in)  # fmt: skip
+        _print_dry_run(found, cores)
+        return
     with CountProgress("preprocess", "films") as progress:
         result = run(
             source,
             out,
-            source_options=SourceOptions(
-                source_name,
-                labels_only,
-                _columns(column or []),
-                names,
-                root,
-                tables,
-                reports,
-                key,
-                study_days,
-            ),
+            source_options=options,
             exclusions=exclude,
             only=only,
             crosswalk=crosswalk,
@@ -175,10 +202,31 @@ def preprocess(
             keep_burned_in=keep_burned_in,
             max_rejected=max_rejected,
             overwrite=overwrite,
-            workers=num_cores() if workers is None else workers,
-            on_progress=progress.update,
+            workers=cores,
+            scheduler=scheduler,
+            on_progress=lambda done, total, rejected: progress.update(
+                done, total, beside=_left_out(rejected)
+            ),
         )
     _print_result(result)
+
+
+def _check_executor(executor: Executor, scheduler: str | None, workers: int | None) -> None:
+    """Refuse what the executor would not heed."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}; it must be 1 or more")
+    if executor is Executor.DASK and scheduler is None:
+        raise UsageError("--executor dask needs --scheduler ADDRESS, such as tcp://node1:8786")
+    if executor is Executor.PROCESSES and scheduler is not None:
+        raise UsageError("--scheduler is that of Dask; give it with --executor dask")
+    if executor is Executor.DASK and workers is not None:
+        raise UsageError("--workers are local processes; with --executor dask the cluster's own are taken")
+
+
+def _left_out(rejected: Mapping[str, int]) -> str:
+    """`left out 3 (missing-file 2, blank 1)`, or nothing."""
+    reasons = ", ".join(f"{reason} {number}" for reason, number in rejected.items())
+    return f"left out {sum(rejected.values())} ({reasons})" if rejected else ""
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:
@@ -192,6 +240,34 @@ def _columns(pairs: list[str]) -> dict[str, str]:
     return columns
 
 
+def _print_dry_run(found: "DryRun", workers: int) -> None:
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    for reason, (count, ids) in found.faults.items():
+        typer.echo(f"fault: {reason}: {count} of {found.records} records ({ids})")
+    for reason, (count, ids) in found.sample_faults.items():
+        typer.echo(f"fault: {reason}: {count} of {found.sampled} films read ({ids})")
+    if found.bytes_needed is not None and found.bytes_needed > found.bytes_free:
+        typer.echo("fault: the disk has too little room")
+    splits = ", ".join(f"{name} {number}" for name, number in found.splits.items())
+    typer.echo(f"records: {found.records}, films to read: {found.films} ({splits or 'none'})")
+    if found.seconds is not None:
+        each = 1000 * found.seconds / found.films
+        typer.echo(f"time: about {_duration(found.seconds / workers)} with {workers} workers "
+                   f"({each:.0f} ms a film and worker, from {found.sampled} films)")  # fmt: skip
+    if found.bytes_needed is not None:
+        typer.echo(f"disk: about {found.bytes_needed / 1e9:.2f} GB, free {found.bytes_free / 1e9:.2f} GB")
+    typer.echo("nothing was written")
+
+
+def _duration(seconds: float) -> str:
+    """`3 h 05 min`, `12 min`, `40 s`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def _print_result(result: "PreprocessResult") -> None:
     info = result.info
     for note in result.notes:
@@ -200,11 +276,12 @@ def _print_result(result: "PreprocessResult") -> None:
         typer.echo("complete already, nothing to do (--overwrite makes it anew)")
     elif result.resumed:
         typer.echo(f"went on after {result.resumed} records that were done before")
+    if result.taken_over:
+        typer.echo(f"{result.taken_over} films of the dataset that lay there were kept, the others read")
     for split, counts in info.counts.items():
         typer.echo(f"{split}: {counts.images} images, {counts.studies} studies, {counts.patients} patients")
-    total = sum(info.rejected.values())
-    reasons = ", ".join(f"{reason} {number}" for reason, number in info.rejected.items())
-    typer.echo(f"left out: {total} ({reasons}), see rejected.csv" if total else "left out: none")
+    told = _left_out(info.rejected)
+    typer.echo(f"{told.replace('left out', 'left out:', 1)}, see rejected.csv" if told else "left out: none")
     typer.echo(f"labels: {', '.join(info.label_names) or 'none'}")
     typer.echo(f"content: {info.content_hash[:16]}")
     typer.echo(f"folder: {result.folder}")

@@ -32,6 +32,16 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", help="Override of a recipe key, `section.key=value`; repeatable."),
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log-to", help="tensorboard or wandb: where the numbers of the log go too; repeatable."
+        ),
+    ] = None,
+    auto_batch: Annotated[
+        bool,
+        typer.Option("--auto-batch", help="Find the largest batch that fits the memory, and keep it."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run in the same folder.")
@@ -39,8 +49,8 @@ def pretrain(
 ) -> None:
     """Train both encoders so that films and reports of one study score high.
 
-    The same command goes on where an interrupted run stopped. Every knob is a key of the recipe;
-    the resolved recipe is written into the checkpoint.
+    The same command goes on where an interrupted run stopped; Ctrl-C saves the step at hand. Every knob is a
+    key of the recipe; the resolved recipe is written into the checkpoint.
 
     Example: `mmil pretrain datasets/mine --score lse+nl --recipe laptop --set optim.epochs=20`
 
@@ -52,9 +62,20 @@ def pretrain(
     place = place_in_job()
     with _silent_on(*[UsageError] * (place.local_rank > 0)):  # the first of each machine tells it
         _refuse_two_scores(score, override or [])
-        resolved = load_recipe(recipe, score=score, overrides=override or [])
+        logs = [f"run.log_to=[{','.join(log_to)}]"] if log_to else []
+        resolved = load_recipe(recipe, score=score, overrides=[*(override or []), *logs])
+        if auto_batch:
+            _refuse_two_batches(override or [], processes=place.size)
     name = Path(recipe).stem if recipe else "default"
     folder = out or Path("runs") / f"{name}-{(score or resolved.score.expression).replace(' ', '')}"
+
+    if auto_batch:
+        from mmil_cli.stages.auto_batch import with_largest_batch
+
+        resolved, found = with_largest_batch(
+            data, folder, recipe=resolved, device=device, overwrite=overwrite
+        )
+        typer.echo(found.how, err=True)
 
     from mmil_cli.cli.progress import TrainingProgress
     from mmil_cli.stages.pretrain import run
@@ -82,6 +103,16 @@ def _refuse_two_scores(score: str | None, overrides: Sequence[str]) -> None:
     given = any(text.partition("=")[0].strip() == "score.expression" for text in overrides)
     if score is not None and given:
         raise UsageError("--score and --set score.expression say the same thing twice; give one of them")
+
+
+def _refuse_two_batches(overrides: Sequence[str], *, processes: int) -> None:
+    if any(text.partition("=")[0].strip() == "data.batch_size" for text in overrides):
+        raise UsageError("--auto-batch finds data.batch_size, which --set gives; give one of them")
+    if processes > 1:
+        raise UsageError(
+            "--auto-batch looks for the batch of one process; find it without torchrun, and give as many "
+            "times that with --set data.batch_size"
+        )
 
 
 def _show(result: "PretrainResult") -> None:

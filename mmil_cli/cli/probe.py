@@ -33,6 +33,13 @@ def probe(
             "weights before pretraining) and initial (linear on those weights, the control)."
         ),
     ] = "linear,zero-shot",
+    label_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels or grades (0 to 9) by image_id or study_id, in place of the dataset's own: .csv, "
+            ".jsonl or .parquet."
+        ),
+    ] = None,
     findings: Annotated[
         str | None, typer.Option(help="Findings to score, A,B,C. [default: all the dataset has labels for]")
     ] = None,
@@ -112,6 +119,7 @@ def probe(
             out=out,
             split=split,
             methods=[Method(name) for name in methods],
+            label_table=label_table,
             findings=None if findings is None else _names(findings, option="--findings"),
             classes=() if classes is None else _names(classes, option="--classes"),
             prompts=prompts or DEFAULT_PROMPTS,

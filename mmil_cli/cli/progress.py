@@ -56,12 +56,13 @@ class CountProgress:
     def __exit__(self, *exception: object) -> None:
         self.bar.stop()
 
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Tells how far the work is."""
+    def update(self, done: int, total: int, note: str = "", beside: str = "") -> None:
+        """Tells how far the work is; `note` takes the place of the rate, `beside` is told after it."""
         if self.first is None:
             self.first, self.started = done, time.monotonic()
         rate = (done - self.first) / max(time.monotonic() - self.started, 1e-9)
         note = note or (f"{rate:.1f} {self.unit}/s" if done > self.first else "")
+        note = ", ".join(filter(None, (note, beside)))
         self.bar.update(self.task, completed=done, total=total, note=note)
         if not self.console.is_terminal and self._line_is_due(done, total):
             left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""

@@ -11,7 +11,8 @@ from mmil_cli.errors import UsageError, shortened
 
 if TYPE_CHECKING:
     from mmil_cli.stages.archive import Archive
-    from mmil_cli.stages.archive_query import Answer, Filter
+    from mmil_cli.stages.archive_filter import Filter
+    from mmil_cli.stages.archive_query import Answer
 
 DEFAULT_TOP = 10
 RECORD, SHEET = "query.json", "contact.html"
@@ -104,12 +105,13 @@ def query(
     _check_together(text, image, like, fast=fast, faiss=faiss)
 
     from mmil_cli.stages.archive import open_archive
-    from mmil_cli.stages.archive_query import Filter, notes_of, provenance_of
+    from mmil_cli.stages.archive_filter import Filter
+    from mmil_cli.stages.archive_query import notes_of, provenance_of
 
     archive = open_archive(index, data=data, checkpoint=checkpoint, device=device)
     chosen = Filter(labels=tuple(label or ()), split=split, view=view)
     answers = _ask(archive, chosen, text or [], image or [], like or [], top=top, fast=fast, faiss=faiss)
-    notes = notes_of(archive, text or [])
+    notes = (*notes_of(archive, text or []), *(note for answer in answers for note in answer.notes))
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     content = {

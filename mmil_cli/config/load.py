@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mmil_cli.config.contradictions import contradictions
 from mmil_cli.config.presets import PRESETS
 from mmil_cli.config.recipe import Recipe
 from mmil_cli.config.shipped import find_shipped, shipped_files
@@ -113,13 +114,18 @@ def check(tree: Mapping[str, Any], *, where: str) -> Recipe:
     """The tree as a Recipe.
 
     Raises:
-        UsageError: listing every unknown key, with the nearest known one, and every value that does not fit.
+        UsageError: listing every unknown key, with the nearest known one, every value that does not fit, and
+            keys that contradict each other.
     """
     try:
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(item)}" for item in error.errors())
         raise UsageError(f"{where} does not fit the schema of a recipe:\n{problems}") from error
+    found = contradictions(recipe)
+    if found:
+        raise UsageError(f"{where}: {'; '.join(found)}")
+    return recipe
 
 
 def dump(recipe: Recipe) -> str:
@@ -146,7 +152,7 @@ def _fields_at(path: Sequence[str]) -> list[str]:
 
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 3e-4 as text; people who type it mean the number."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value.isdecimal():  # '8', in quotes, is a name
         return value
     try:
         return float(value)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Thaw = Annotated[float, Field(gt=0, lt=1)] | None
 
 
 class Section(BaseModel):
@@ -19,6 +20,14 @@ class DataSection(Section):
 
     batch_size: Annotated[int, Field(ge=2)] = Field(
         64, description="films a step, of all processes together; the others are negatives"
+    )
+    films: Literal["pairs", "bag"] = Field(
+        "pairs",
+        description="several films of a study: pairs, each with the report, or one bag of all their regions; "
+        "batch_size then counts studies",
+    )
+    max_films: Positive | None = Field(
+        None, description="films of a bag at most, drawn anew each epoch; null for all of the study"
     )
     chunk: Annotated[int, Field(ge=0)] = Field(
         0,
@@ -34,21 +43,42 @@ class DataSection(Section):
 class ImageSection(Section):
     """The image tower and what it is shown."""
 
-    encoder: str = Field("small", description="small, or a torchvision network such as resnet50")
+    encoder: str = Field(
+        "small",
+        description="small, a torchvision network such as resnet50 or vit_b_16, or a Hugging Face model by "
+        "folder or hub name (OWNER/NAME)",
+    )
     widths: tuple[Positive, ...] = Field(
         (32, 64, 128, 192), min_length=1, description="channels of each stage of small"
     )
     blocks: Positive = Field(1, description="residual blocks in each stage of small")
-    layer: str = Field("", description="layer of a torchvision network to cut at; empty for its last map")
+    layer: str = Field(
+        "",
+        coerce_numbers_to_str=True,
+        description="layer to cut at: a name such as layer3, or the number of a transformer's block or of a "
+        "Hugging Face model's stage, from 0; empty for the last",
+    )
     weights: str = Field(
-        "none", description="none, torchvision, or a .safetensors / .pth file of the encoder"
+        "auto",
+        description="auto (a Hugging Face model's own, none for others), none, torchvision, a model on the "
+        "hub (OWNER/NAME), a .safetensors / .pth file or a folder with one, or a checkpoint of mmil",
+    )
+    freeze: str = Field(
+        "none", description="none, all, or the lowest block that learns, such as layer3; those below do not"
+    )
+    thaw: Thaw = Field(
+        None, description="share of the steps after which what is frozen learns; null for never"
     )
     size: Annotated[int, Field(ge=32, le=4096)] = Field(
         224, description="side of the square shown to the encoder, pixels"
     )
     fit: Literal["pad", "crop"] = Field("pad", description="pad shows the whole film; crop fills the square")
-    mean: float = Field(0.5, description="subtracted from pixels in [0, 1]")
-    std: Annotated[float, Field(gt=0)] = Field(0.25, description="divides pixels after the mean")
+    mean: float | None = Field(
+        None, description="subtracted from pixels in [0, 1]; null for the weights' own, else 0.5"
+    )
+    std: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="divides pixels after the mean; null for the weights' own, else 0.25"
+    )
 
 
 class TextSection(Section):
@@ -60,6 +90,12 @@ class TextSection(Section):
     )
     pool: Literal["mean", "first"] = Field(
         "mean", description="what stands for a text: the mean of its tokens, or the first one, [CLS]"
+    )
+    freeze: str = Field(
+        "none", description="none, all, or the lowest block that learns, such as encoder.layer.8"
+    )
+    thaw: Thaw = Field(
+        None, description="share of the steps after which what is frozen learns; null for never"
     )
     width: Positive = Field(192, description="model dimension of small")
     layers: Positive = Field(2, description="transformer blocks of small")
@@ -134,6 +170,12 @@ class OptimSection(Section):
     text_lr: Annotated[float, Field(gt=0)] | None = Field(
         None, description="peak of the text tower; null for lr"
     )
+    image_lr: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="peak of the image tower; null for lr"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="learning rate of each block of a tower over that of the block above it"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         0.05, description="decoupled, on weights of two axes or more"
     )
@@ -148,9 +190,14 @@ class OptimSection(Section):
 class RunSection(Section):
     """Saving, validating and the machine."""
 
+    start: str = Field("", description="run or checkpoint whose towers and tokenizer this run starts from")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="everything random follows from it")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of the encoders; auto is bf16 where the processor has it"
+    )
+    shard: bool = Field(
+        False,
+        description="with torchrun: encoders in shares over the processes (FSDP2), for models beyond one GPU",
     )
     log_every: Positive = Field(10, description="steps between lines of the log")
     log_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(

@@ -20,7 +20,8 @@ class RegionBag:
     Attributes:
         features: region features, L2-normalised.
         mask: True where the region shows film, False where it is padding.
-        grid: rows and columns of the region grid; rows x columns = region.
+        grid: rows and columns of the grid of a film; rows x columns = region, or a multiple of it for bags of
+            several films, whose regions follow each other.
         cell_centre: where in its cell a region looks, as a share of the cell's side from the upper left.
     """
 
@@ -40,6 +41,38 @@ class RegionBag:
     def detach(self) -> "RegionBag":
         """The same bag without its history."""
         return replace(self, features=self.features.detach())
+
+
+def join_films(regions: RegionBag, bag: Int[Tensor, "film"], *, num_bags: int) -> RegionBag:
+    """Bags of several films: the regions of all films of a bag as the regions of one image.
+
+    Bags of fewer films than the largest are padded; nothing depends on the order of the films but the order
+    of the regions.
+
+    Args:
+        regions: of single films.
+        bag: of each film; ascending, and every bag from 0 has at least one.
+        num_bags: how many there are.
+    """
+    num_films = len(regions.features)
+    if num_films == num_bags:  # one film each
+        return regions
+    counts = torch.bincount(bag, minlength=num_bags)
+    most = int(counts.max())
+    slot = torch.arange(num_films, device=bag.device) - (counts.cumsum(dim=0) - counts)[bag]
+    place = bag * most + slot
+    return replace(
+        regions,
+        features=_spread_over(regions.features, place, num_bags * most)
+        .unflatten(0, (num_bags, most))
+        .flatten(1, 2),
+        mask=_spread_over(regions.mask, place, num_bags * most).unflatten(0, (num_bags, most)).flatten(1, 2),
+    )
+
+
+def _spread_over(rows: Tensor, places: Tensor, length: int) -> Tensor:
+    """Rows [F, ...] at their places among `length` rows, the others zero."""
+    return rows.new_zeros(length, *rows.shape[1:]).index_put((places,), rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,18 @@ class DualEncoder(nn.Module):
         self.text_pool = text_pool
         self.word_projection = word_projection
 
+    def train(self, mode: bool = True) -> "DualEncoder":
+        """Training or evaluation mode; what is frozen stays in evaluation mode.
+
+        So the statistics of its batch norms stay, and it draws no dropout.
+        """
+        super().train(mode)
+        for module in [*self.image_encoder.modules(), *self.text_encoder.modules()] if mode else ():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
+
     def encode_images(
         self, films: Float[Tensor, "image 1 height width"], cover: Float[Tensor, "image 4"]
     ) -> ImageFeatures:

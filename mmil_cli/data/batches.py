@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mmil_cli.data.dataset import Row, StudyDataset
-from mmil_cli.data.fit import Fit, fit_film
+from mmil_cli.data.fit import Fit, FittedFilm, fit_film
 from mmil_cli.data.sides import is_turned, turned_film, turned_row
+from mmil_cli.data.studies import Bags
 from mmil_cli.data.tokenizer import SentenceTokenizer
 
 TextUnit = Literal["sentence", "report"]
@@ -43,6 +44,19 @@ class Part:
         return self.last - self.first == self.num_rows
 
 
+@dataclass(frozen=True, kw_only=True)
+class FilmPlaces:
+    """As `Part`, for films of bags: the places of some films among all that a batch might hold.
+
+    Attributes:
+        rows: their places [F].
+        num_rows: places there are.
+    """
+
+    rows: Tensor
+    num_rows: int
+
+
 def whole_batch(num_rows: int) -> Part:
     """The part of a process that has all rows."""
     return Part(first=0, last=num_rows, num_rows=num_rows)
@@ -50,11 +64,13 @@ def whole_batch(num_rows: int) -> Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B films with their reports; row b of each belongs to row b of the others.
+    """B reports with their films, one or more each; row b of each tensor belongs to row b of the others.
 
     Attributes:
-        films: uint8 [B, size, size].
-        cover: where each film lies in its square [B, 4], as `FittedFilm.cover`.
+        films: uint8 [F, size, size]; F = B unless reports have several films.
+        cover: where each film lies in its square [F, 4], as `FittedFilm.cover`.
+        bag: the report of each film [F], ascending.
+        slot: place of each film among those of its report [F].
         tokens: ids of the distinct sentences [U, T].
         token_mask: True for real tokens [U, T].
         sentence: a number for each of them [U].
@@ -67,6 +83,8 @@ class Batch:
 
     films: Tensor
     cover: Tensor
+    bag: Tensor
+    slot: Tensor
     tokens: Tensor
     token_mask: Tensor
     sentence: Tensor
@@ -143,16 +161,15 @@ class StepSampler:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One film with the sentences drawn from its report."""
+    """Some films of a study with the sentences drawn from their report."""
 
     row: Row
-    pixels: np.ndarray
-    cover: tuple[float, float, float, float]
+    films: tuple[FittedFilm, ...]
     sentences: tuple[str, ...]
 
 
 class PairReader(torch.utils.data.Dataset[Sample]):
-    """Reads (step, row) pairs; of too many sentences, some are drawn by seed, step and row.
+    """Reads (step, row) pairs; of too many films or sentences, some are drawn by seed, step and row.
 
     With the unit `report` the sentences of a sample are one text. A share `flip` of the studies of a step is
     turned left for right, in film and words.
@@ -162,6 +179,7 @@ class PairReader(torch.utils.data.Dataset[Sample]):
         self,
         dataset: StudyDataset,
         *,
+        bags: Bags,
         size: int,
         fit: Fit,
         max_sentences: int,
@@ -170,6 +188,7 @@ class PairReader(torch.utils.data.Dataset[Sample]):
         flip: float = 0.0,
     ) -> None:
         self.dataset = dataset
+        self.bags = bags
         self.size = size
         self.fit: Fit = fit
         self.max_sentences = max_sentences
@@ -180,16 +199,17 @@ class PairReader(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         step, index = key
         row = self.dataset.row(index)
-        fitted = fit_film(self.dataset.pixels(index), size=self.size, fit=self.fit)
+        films = tuple(
+            fit_film(self.dataset.pixels(film), size=self.size, fit=self.fit)
+            for film in self.bags.drawn(index, seed=self.seed, step=step)
+        )
         if is_turned(self.flip, seed=self.seed, step=step, study=row.study_id):
-            row, fitted = turned_row(row), turned_film(fitted)
+            row, films = turned_row(row), tuple(map(turned_film, films))
         sentences = row.sentences
         if len(sentences) > self.max_sentences:
             chosen = np.random.default_rng([self.seed, step, index]).permutation(len(sentences))
             sentences = tuple(sentences[i] for i in sorted(chosen[: self.max_sentences]))
-        return Sample(
-            row=row, pixels=fitted.pixels, cover=fitted.cover, sentences=as_texts(sentences, unit=self.unit)
-        )
+        return Sample(row=row, films=films, sentences=as_texts(sentences, unit=self.unit))
 
 
 class Collate:
@@ -202,9 +222,13 @@ class Collate:
         """Tensors of the samples, in their order."""
         distinct, index = number_sentences([sample.sentences for sample in samples])
         tokens, mask = self.tokenizer(distinct)
+        films = [film for sample in samples for film in sample.films]
+        counts = [len(sample.films) for sample in samples]
         return Batch(
-            films=torch.from_numpy(np.stack([sample.pixels for sample in samples])),
-            cover=torch.tensor([sample.cover for sample in samples]),
+            films=torch.from_numpy(np.stack([film.pixels for film in films])),
+            cover=torch.tensor([film.cover for film in films]),
+            bag=torch.arange(len(samples)).repeat_interleave(torch.tensor(counts)),
+            slot=torch.cat([torch.arange(count) for count in counts]),
             tokens=torch.from_numpy(tokens),
             token_mask=torch.from_numpy(mask),
             sentence=digest_values(distinct),

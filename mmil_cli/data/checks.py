@@ -1,5 +1,6 @@
 """Checks that every kind of picture file goes through."""
 
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ def read_head(path: Path) -> bytes:
         RejectedRecord: there is no such file, it is empty, or Git LFS left a pointer in its place.
     """
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise rejected(Reason.UNREADABLE, path, "is no file but a pipe or a device")
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError as fault:

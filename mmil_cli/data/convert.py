@@ -11,6 +11,7 @@ from mmil_cli.data.manifest import Record, RecordReason
 from mmil_cli.data.pixels import Encoding, encode
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.reports import Section, normalise, parse_report, report_sentences
+from mmil_cli.data.texts import NoText, read_text
 from mmil_cli.errors import RejectedRecord
 
 _NO_TEXT = frozenset({"nan", "none", "null", "n/a", "na", "<na>"})
@@ -113,11 +114,13 @@ def _text(record: Record) -> tuple[tuple[Section, ...], tuple[str, ...]]:
     """Sections and describing sentences of the report, never none."""
     report = _report(record)
     if not report.strip():
-        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report is empty")
+        raise RejectedRecord(RecordReason.EMPTY_REPORT, f"{_told(record)} is empty")
     sections = tuple(parse_report(report))
     sentences = tuple(report_sentences(sections))
     if not sentences:
-        raise RejectedRecord(RecordReason.EMPTY_REPORT, "the report has no sentence that describes the film")
+        raise RejectedRecord(
+            RecordReason.EMPTY_REPORT, f"{_told(record)} has no sentence that describes the film"
+        )
     return sections, sentences
 
 
@@ -132,17 +135,28 @@ def _report(record: Record) -> str:
     if record.report is None and record.report_path is None:
         raise RejectedRecord(RecordReason.MISSING_REPORT, "the row names no report")
     text = record.report if record.report is not None else _read_text(record.report_path)
+    if "\0" in text:
+        raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{_told(record)} holds null characters")
     if text.startswith(_LFS_POINTER):
-        raise RejectedRecord(RecordReason.LFS_POINTER, "the report is a Git LFS pointer; run git lfs pull")
+        raise RejectedRecord(
+            RecordReason.LFS_POINTER, f"{_told(record)} is a Git LFS pointer; run git lfs pull"
+        )
     return "" if text.strip().casefold() in _NO_TEXT else text
+
+
+def _told(record: Record) -> str:
+    """What a sentence calls the report: its file, where it has one of its own."""
+    return record.report_path.name if record.report is None and record.report_path else "the report"
 
 
 def _read_text(path: Path | None) -> str:
     assert path is not None
     try:
-        content = path.read_bytes()
+        return read_text(path)
     except FileNotFoundError as fault:
         raise RejectedRecord(RecordReason.MISSING_REPORT, f"{path.name} does not exist") from fault
+    except NoText as fault:
+        raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{path.name} {fault}") from fault
     except ValueError as fault:
         raise RejectedRecord(
             RecordReason.UNREADABLE_REPORT, "its file name holds a null character"
@@ -151,9 +165,3 @@ def _read_text(path: Path | None) -> str:
         raise RejectedRecord(
             RecordReason.UNREADABLE_REPORT, f"{path.name} cannot be read ({fault.strerror})"
         ) from fault
-    if b"\0" in content:
-        raise RejectedRecord(RecordReason.UNREADABLE_REPORT, f"{path.name} is not a text file")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")

@@ -105,15 +105,24 @@ class StudyDataset:
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """The stored film of a row, uint8 [h, w]."""
         batch, place = self._locate(index)
-        data = batch.column("image").field("bytes")[place].as_py()
         height, width = (batch.column(name)[place].as_py() for name in ("height", "width"))
-        return decode(data, encoding=self._encoding, height=height, width=width)
+        return decode(self.image_bytes(index), encoding=self._encoding, height=height, width=width)
+
+    def image_bytes(self, index: int) -> bytes:
+        """The stored film of a row as it was encoded."""
+        batch, place = self._locate(index)
+        data: bytes = batch.column("image").field("bytes")[place].as_py()
+        return data
+
+    def values(self, index: int, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """The values of a row by the names of `schema.arrow_schema`; all of them for None."""
+        batch, place = self._locate(index)
+        return {name: batch.column(name)[place].as_py() for name in names or batch.schema.names}
 
     def row(self, index: int) -> Row:
         """Everything else of a row."""
-        batch, place = self._locate(index)
-        names = [name for name in batch.schema.names if name not in ("image", "labels")]
-        values = {name: batch.column(name)[place].as_py() for name in names}
+        batch, _ = self._locate(index)
+        values = self.values(index, [name for name in batch.schema.names if name not in ("image", "labels")])
         spacing = values.pop("spacing")
         return Row(
             sections=tuple(Section(**section) for section in values.pop("sections")),

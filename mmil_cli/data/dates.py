@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from mmil_cli.data.manifest import Manifest, Record
+from mmil_cli.data.on_disk import Mapped
 from mmil_cli.errors import DataError, listing
 
 _DATE = re.compile(r"(\d{4})([-./]?)(\d{2})\2(\d{2})(?:[T ].*|\.0)?")
@@ -48,7 +49,7 @@ def with_study_days(manifest: Manifest) -> Manifest:
     for record in manifest.records:
         if record.taken_on is not None:
             first[record.patient_id] = min(record.taken_on, first.get(record.patient_id, record.taken_on))
-    records = tuple(_with_day(record, first.get(record.patient_id)) for record in manifest.records)
+    records = Mapped(manifest.records, lambda record: _with_day(record, first.get(record.patient_id)))
     undated = sum(record.study_day is None for record in records)
     notes = (f"{undated} records have no date of their study, and no study day",) if undated else ()
     return replace(
@@ -63,7 +64,7 @@ def without_dates(manifest: Manifest) -> Manifest:
     """The manifest as it was read without asking for days."""
     if all(record.taken_on is None for record in manifest.records):
         return manifest
-    return replace(manifest, records=tuple(replace(record, taken_on=None) for record in manifest.records))
+    return replace(manifest, records=Mapped(manifest.records, lambda record: replace(record, taken_on=None)))
 
 
 def _with_day(record: Record, first: date | None) -> Record:

@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
@@ -38,6 +37,7 @@ from pydicom.uid import (
 
 from mmil_cli.data.checks import refuse_blank, refuse_large
 from mmil_cli.data.decoding import PIXEL_KEYWORDS, decode_frame
+from mmil_cli.data.elements import read_elements
 from mmil_cli.data.film import Film, view_of_header
 from mmil_cli.data.inflate import refuse_inflated
 from mmil_cli.data.reasons import Reason, rejected
@@ -101,7 +101,7 @@ def read_header(path: Path) -> Dataset:
     with warnings.catch_warnings(record=True) as spoken, path.open("rb") as file:
         warnings.simplefilter("always")
         refuse_inflated(file, path)
-        header = dcmread(file, specific_tags=_TAGS, force=True)
+        header = read_elements(file, _TAGS, with_pixels=True)
     if any("End of file reached" in str(warning.message) for warning in spoken):
         raise rejected(Reason.TRUNCATED, path, "is cut off before the end of its pixel data")
     _guess_syntax(header)

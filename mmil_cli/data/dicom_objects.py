@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from mmil_cli.data.checks import read_head
 from mmil_cli.data.dicom import faults_are_reasons, looks_like_dicom
+from mmil_cli.data.elements import read_elements
 from mmil_cli.data.inflate import refuse_inflated
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.structured_reports import MODALITY, structured_text
@@ -64,7 +64,7 @@ def read_object(path: Path) -> DicomObject:
     """
     with faults_are_reasons(path), path.open("rb") as file:
         refuse_inflated(file, path)
-        header = dcmread(file, specific_tags=_TAGS, force=True, stop_before_pixels=True)
+        header = read_elements(file, _TAGS, with_pixels=False)
         _refuse_headless(header, path)
         is_report = header.get("Modality") == MODALITY
         return DicomObject(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmil_cli.data.manifest import Manifest, Record
+from mmil_cli.data.on_disk import Mapped
 from mmil_cli.data.pseudonyms import LEVELS, Pseudonyms
 from mmil_cli.data.tables import TABLE_SUFFIXES, read_table
 from mmil_cli.errors import DataError, UsageError, listing
@@ -51,17 +52,18 @@ def _marked(
     meant = {name: _meant(ids, name, known[name], pseudonyms) for name in levels}
     _check_plain(path, ids, manifest.records, meant, option, tells=pseudonyms is None)
     named = {name: set(meant[name].values()) for name in levels}
-    records = []
-    for record in manifest.records:
+
+    def marked(record: Record) -> Record:
         is_named = any(getattr(record, name) in named[name] for name in levels)
-        records.append(replace(record, excluded=record.excluded or is_named == marks_named))
+        return replace(record, excluded=record.excluded or is_named == marks_named)
+
     unknown = ids - set().union(*meant.values())
     # Under a key only pseudonyms are hashed: the few ids of a list could be tried out.
     listed = set().union(*named.values()) if pseudonyms else ids
     digest = hashlib.sha256("\n".join([*levels, *sorted(listed)]).encode()).hexdigest()[:16]
     return replace(
         manifest,
-        records=tuple(records),
+        records=Mapped(manifest.records, marked),
         options=(*manifest.options, (option.removeprefix("--"), digest)),
         notes=(*manifest.notes, *_unknown_note(path, unknown, ids, option, tells=pseudonyms is None)),
     )

@@ -13,6 +13,7 @@ from mmil_cli.data.dicom import looks_like_dicom, read_dicom
 from mmil_cli.data.film import Film, StoredFilm, normalise_view
 from mmil_cli.data.geometry import Affine
 from mmil_cli.data.reasons import Reason, rejected
+from mmil_cli.data.resampling import shrink
 from mmil_cli.data.voi import robust_range, scaled
 
 __all__ = ["Film", "StoredFilm", "normalise_view", "read_film", "resize_film"]
@@ -42,17 +43,15 @@ def resize_film(film: Film, *, side: int) -> StoredFilm:
     """Shrink a film until its long side is `side` pixels, never enlarging it, and quantise it to uint8.
 
     The short side is rounded to a whole pixel; `to_source` is exact all the same, because each axis has its
-    own scale. Antialiased with a Hamming-windowed kernel, which is nowhere negative, so that edges of markers
-    and collimators do not ring. Done on float32, so that values are rounded once, to within half a level:
-    shrinking uint8 is no faster once quantising the large film is counted.
+    own scale. Antialiased with a kernel that does not ring at the edges of markers and collimators. Done on
+    float32, so that values are rounded once, to within half a level.
     """
     height, width = film.pixels.shape
-    shrink = min(1.0, side / max(height, width))
-    new_height, new_width = max(1, round(height * shrink)), max(1, round(width * shrink))
+    share = min(1.0, side / max(height, width))
+    new_height, new_width = max(1, round(height * share)), max(1, round(width * share))
     pixels = film.pixels
-    if shrink < 1.0:
-        small = Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.HAMMING)
-        pixels = np.asarray(small)
+    if share < 1.0:
+        pixels = shrink(pixels, height=new_height, width=new_width)
     quantised = np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
     return StoredFilm(quantised, Affine(scale_x=width / new_width, scale_y=height / new_height))
 

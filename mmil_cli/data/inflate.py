@@ -9,7 +9,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from mmil_cli.data.checks import HEAD_BYTES, MAX_PIXELS
 from mmil_cli.data.reasons import Reason, rejected
 
-_MOST_BYTES = 4 * MAX_PIXELS
+_MOST_BYTES = 2 * MAX_PIXELS
+"""16 bits a pixel; what is deflated is unpacked at once, and a worker has little room for it."""
+
 _META_BYTES = 1024
 _GROUP_LENGTH_BYTES = 12
 _CHUNK = 1 << 20

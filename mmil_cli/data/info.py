@@ -1,6 +1,7 @@
 """`dataset.json`: what a dataset folder holds, how it was made, and the hash that names it."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from mmil_cli.errors import DataError
 
 INFO_FILE = "dataset.json"
 REJECTED_FILE = "rejected.csv"
+STATES_FILE = "records.bin"
+"""16 bytes a record of the source, its state (`manifest.record_state`), and 1 or 0: it has a row or not."""
+
 FORMAT = 1
 
 
@@ -66,7 +70,10 @@ class DatasetInfo:
     def write(self, folder: Path) -> None:
         """Write `dataset.json` into a folder."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2)
-        (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+        with (folder / INFO_FILE).open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_info(folder: Path) -> DatasetInfo:

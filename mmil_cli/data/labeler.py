@@ -15,6 +15,7 @@ from dataclasses import replace
 from mmil_cli.data.assertions import POSITIVE, assertion
 from mmil_cli.data.manifest import Manifest
 from mmil_cli.data.mentions import FINDINGS, find_mentions
+from mmil_cli.data.on_disk import Mapped
 
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
 
@@ -61,7 +62,7 @@ def labelled_by_reports(manifest: Manifest) -> Manifest:
     notes = [told + "the labels come from the reports"] if manifest.label_names else []
     return replace(
         manifest,
-        records=tuple(replace(record, labels=missing) for record in manifest.records),
+        records=Mapped(manifest.records, lambda record: replace(record, labels=missing)),
         label_names=FINDINGS,
         options=(*(pair for pair in manifest.options if pair[0] != "labels"), ("labels", "of the reports")),
         notes=(*(note for note in manifest.notes if "label" not in note), *notes),

@@ -4,11 +4,15 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from hashlib import blake2b
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mmil_cli.errors import DataError, listing
 
@@ -23,6 +27,8 @@ class RecordReason(StrEnum):
     MISSING_SPLIT = "missing-split"
     NO_LABELS = "no-labels"
     EXCLUDED = "excluded"
+    CRASHED = "crashed"
+    CHANGING = "changing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +72,14 @@ class Manifest:
     Attributes:
         kind: the source's name, such as `mimic` or `table`.
         root: the folder that paths are told relative to.
+        records: lists that may be long lie on disk (`OnDisk`).
         options: what was asked of the source; part of what makes two datasets the same.
         notes: sentences the user should read: what was not there, what was taken for a label.
     """
 
     kind: str
     root: Path
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     label_names: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -83,16 +90,27 @@ def relative_path(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path.absolute(), root.absolute())).as_posix()
 
 
-def fingerprint(manifest: Manifest) -> str:
-    """SHA-256 of all records and the sizes and times of their files: equal while the source is unchanged."""
-    digest = hashlib.sha256(json.dumps(manifest.label_names).encode())
-    for record in manifest.records:
-        files = [_file_state(path, manifest.root) for path in (record.image, record.report_path)]
-        told = [getattr(record, name) for name in _TOLD]
-        digest.update(json.dumps([files, told]).encode())
-    return digest.hexdigest()
+def record_states(manifest: Manifest) -> bytes:
+    """`STATE_BYTES` for each record: equal while what the source tells of it and its files are unchanged."""
+    return b"".join(
+        record_state(record, root=manifest.root, label_names=manifest.label_names)
+        for record in manifest.records
+    )
 
 
+def record_state(record: Record, *, root: Path, label_names: tuple[str, ...]) -> bytes:
+    """Hash of a record and of the sizes and times of its files as they are now."""
+    files = [_file_state(path, root) for path in (record.image, record.report_path)]
+    told = [getattr(record, name) for name in _TOLD]
+    return blake2b(json.dumps([label_names, files, told]).encode(), digest_size=STATE_BYTES).digest()
+
+
+def fingerprint(states: bytes) -> str:
+    """SHA-256 of the states of all records in order."""
+    return hashlib.sha256(states).hexdigest()
+
+
+STATE_BYTES = 16
 _TOLD = ("image_id", "study_id", "patient_id", "split", "view", "report", "labels", "fault", "study_day")
 
 
@@ -121,8 +139,10 @@ def check_manifest(manifest: Manifest) -> None:
         raise DataError("\n".join(problems))
 
 
-def _duplicate_ids(records: Iterable[Record]) -> Iterator[str]:
-    counts = Counter(record.image_id for record in records)
+def _duplicate_ids(records: Sequence[Record]) -> Iterator[str]:
+    hashes = np.sort(_hashes(record.image_id for record in records))
+    suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    counts = Counter(record.image_id for record in records if hash(record.image_id) in suspects)
     twice = [image_id for image_id, count in counts.items() if count > 1]
     if twice:
         yield (
@@ -131,10 +151,11 @@ def _duplicate_ids(records: Iterable[Record]) -> Iterator[str]:
         )
 
 
-def _patients_in_two_splits(records: Iterable[Record]) -> Iterator[str]:
+def _patients_in_two_splits(records: Sequence[Record]) -> Iterator[str]:
+    suspects = _torn_hashes(records)
     splits: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        if record.split is not None:
+    for record in records if suspects else ():
+        if record.split is not None and hash(record.patient_id) in suspects:
             splits[record.patient_id].add(record.split)
     torn = [f"{patient} ({', '.join(sorted(names))})" for patient, names in splits.items() if len(names) > 1]
     if torn:
@@ -142,3 +163,18 @@ def _patients_in_two_splits(records: Iterable[Record]) -> Iterator[str]:
             f"patients in more than one split: {len(torn)} ({listing(torn)}); all images of a patient must "
             "be in one: mend the split column, or leave it out to have patients split by their ids"
         )
+
+
+def _torn_hashes(records: Sequence[Record]) -> set[int]:
+    """Hashes of patients that seem to be in two splits."""
+    patients = _hashes(record.patient_id for record in records if record.split is not None)
+    splits = _hashes(record.split for record in records if record.split is not None)
+    order = np.lexsort((splits, patients))
+    patients, splits = patients[order], splits[order]
+    torn = (patients[1:] == patients[:-1]) & (splits[1:] != splits[:-1])
+    return set(patients[1:][torn].tolist())
+
+
+def _hashes(texts: Iterable[str]) -> NDArray[np.int64]:
+    """8 bytes for each text, where the texts would take a hundred; who looks alike is looked at again."""
+    return np.fromiter(map(hash, texts), np.int64)

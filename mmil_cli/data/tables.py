@@ -5,15 +5,17 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmil_cli.data.on_disk import CHUNK, Mapped, OnDisk
 from mmil_cli.data.sentences import is_unicode
 from mmil_cli.errors import DataError, listing, nearest
 
@@ -30,16 +32,15 @@ _OR_GRADES = f"{LABEL_VALUES}, or in a column of grades a whole number from 0 to
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory; every row has one text for every column, blank where there is nothing."""
+    """A table, its rows on disk; every row has one text for every column, blank where there is nothing."""
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: Sequence[tuple[str, ...]]
 
-    def column(self, name: str) -> list[str]:
-        """The values of one column."""
-        place = self.place(name)
-        return [row[place] for row in self.rows]
+    def column(self, name: str) -> Sequence[str]:
+        """The values of one column, which are read when they are asked for."""
+        return Mapped(self.rows, itemgetter(self.place(name)))
 
     def place(self, name: str) -> int:
         """Where a column stands.
@@ -87,18 +88,40 @@ def parse_labels(values: Sequence[str], *, column: str, path: Path) -> list[int 
 def _parsed(
     values: Sequence[str], meaning: Mapping[str, int | None], where: str, allowed: str
 ) -> list[int | None]:
-    keys = [text.strip().lower() for text in values]
-    bad = [number for number, key in enumerate(keys) if key not in meaning]
+    parsed, bad = [], []
+    for number, text in enumerate(values):
+        if (key := text.strip().lower()) in meaning:
+            parsed.append(meaning[key])
+        else:
+            bad.append(number)
     if bad:
         found = listing(sorted({repr(values[number]) for number in bad}))
         raise DataError(
             f"{where} holds {found} in {len(bad)} rows, first in row {bad[0] + 1}; a label is {allowed}"
         )
-    return [meaning[key] for key in keys]
+    return parsed
 
 
-def label_columns(values: Sequence[str], *, column: str, path: Path) -> list[tuple[str, list[int | None]]]:
-    """One column of a table as named columns of labels.
+@dataclass(frozen=True)
+class LabelColumn:
+    """A column of a table as one or more labels.
+
+    Attributes:
+        names: of the labels.
+        thresholds: of the grades, one a label; None where the cells hold the label itself.
+    """
+
+    names: tuple[str, ...]
+    thresholds: tuple[int, ...] | None
+
+    def labels(self, text: str) -> tuple[int | None, ...]:
+        """The labels of one cell: 1, 0, -1 or None."""
+        grade = _GRADES[text.strip().lower()]
+        return (grade,) if self.thresholds is None else tuple(_reaches(grade, t) for t in self.thresholds)
+
+
+def label_column(values: Sequence[str], *, column: str, path: Path) -> LabelColumn:
+    """How one column of a table is read as labels.
 
     A column of labels stays as it is. A column of grades (whole numbers 0 to 9, edema severity for one)
     becomes a label for each threshold, `edema >= 1`, `edema >= 2`, ... up to the highest grade: the
@@ -107,14 +130,20 @@ def label_columns(values: Sequence[str], *, column: str, path: Path) -> list[tup
     Raises:
         DataError: values that are neither labels nor grades.
     """
-    grades = _parsed(values, _GRADES, f"{path.name}: label column {column!r}", _OR_GRADES)
+    where = f"{path.name}: label column {column!r}"
+    grades = _parsed(values, _GRADES, where, _OR_GRADES)
     highest = max((grade for grade in grades if grade is not None), default=0)
     if highest <= 1:
-        return [(column, grades)]
-    return [
-        (f"{column} >= {least}", [_reaches(grade, least) for grade in grades])
-        for least in range(1, highest + 1)
-    ]
+        return LabelColumn((column,), None)
+    thresholds = tuple(range(1, highest + 1))
+    return LabelColumn(tuple(f"{column} >= {least}" for least in thresholds), thresholds)
+
+
+def label_columns(values: Sequence[str], *, column: str, path: Path) -> list[tuple[str, list[int | None]]]:
+    """One column of a table as named columns of labels, in memory; see `label_column`."""
+    reader = label_column(values, column=column, path=path)
+    rows = [reader.labels(text) for text in values]
+    return [(name, [row[place] for row in rows]) for place, name in enumerate(reader.names)]
 
 
 def _reaches(grade: int | None, least: int) -> int | None:
@@ -136,22 +165,26 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _read_csv(path: Path, handle: TextIO) -> Table:
-    reader = csv.reader(handle)
+    reader = csv.reader(handle, strict=True)
     try:
-        lines = [line for line in reader if line]
+        lines = (line for line in reader if line)
+        columns = [name.strip() for name in next(lines, ())]
+        _check_columns(path, columns)
+        rows = OnDisk(_whole_rows(path, len(columns), lines))
     except csv.Error as fault:
         raise DataError(
             f"{path} is not a table of comma-separated values (line {reader.line_num}: {fault})"
         ) from fault
-    if not lines:
+    return Table(path, tuple(columns), rows)
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    if not columns:
         raise DataError(f"{path} is empty; the first line must name the columns")
-    columns = [name.strip() for name in lines[0]]
     _check_separator(path, columns)
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise DataError(f"{path} names columns more than once: {listing(repeated)}; give each its own name")
-    _check_widths(path, lines)
-    return Table(path, tuple(columns), tuple(tuple(line) for line in lines[1:]))
 
 
 def _check_separator(path: Path, columns: list[str]) -> None:
@@ -163,9 +196,14 @@ def _check_separator(path: Path, columns: list[str]) -> None:
         raise DataError(f"{path} is separated by {separators[0]}; save it with commas")
 
 
-def _check_widths(path: Path, lines: list[list[str]]) -> None:
-    width = len(lines[0])
-    bad = [f"row {number} has {len(line)}" for number, line in enumerate(lines) if len(line) != width]
+def _whole_rows(path: Path, width: int, lines: Iterable[list[str]]) -> Iterator[tuple[str, ...]]:
+    """The lines as rows; raises after the last one if any has another number of cells."""
+    bad = []
+    for number, line in enumerate(lines, start=1):
+        if len(line) == width:
+            yield tuple(line)
+        else:
+            bad.append(f"row {number} has {len(line)}")
     if bad:
         raise DataError(
             f"{path}: the header has {width} columns but {listing(bad)}; quote texts that hold commas"
@@ -173,21 +211,28 @@ def _check_widths(path: Path, lines: list[list[str]]) -> None:
 
 
 def _read_json_lines(path: Path, handle: TextIO) -> Table:
-    objects, bad = [], []
+    names: dict[str, None] = {}
+    objects = OnDisk(_objects(path, handle, names))
+    if not objects:
+        raise DataError(f"{path} is empty; it needs one JSON object a line")
+    columns = tuple(names)
+    return Table(path, columns, OnDisk(tuple(row.get(name, "") for name in columns) for row in objects))
+
+
+def _objects(path: Path, handle: TextIO, names: dict[str, None]) -> Iterator[dict[str, str]]:
+    """The object of each line, its names put into `names`; raises after the last one if any line has none."""
+    bad = []
     for number, line in enumerate((line for line in handle if line.strip()), start=1):
         parsed = _parse_object(line)
         if parsed is None:
             bad.append(str(number))
         else:
-            objects.append(parsed)
+            names |= dict.fromkeys(parsed)
+            yield parsed
     if bad:
         raise DataError(
             f"{path}: rows {listing(bad)} are no JSON objects with plain values; write one object a line"
         )
-    if not objects:
-        raise DataError(f"{path} is empty; it needs one JSON object a line")
-    columns = tuple(dict.fromkeys(name for row in objects for name in row))
-    return Table(path, columns, tuple(tuple(row.get(name, "") for name in columns) for row in objects))
 
 
 def _parse_object(line: str) -> dict[str, str] | None:
@@ -203,22 +248,29 @@ def _parse_object(line: str) -> dict[str, str] | None:
 
 def _read_parquet(path: Path) -> Table:
     try:
-        content = pq.read_table(path)
-        nested = [field.name for field in content.schema if not _is_plain(field.type)]
+        content = pq.ParquetFile(path)
+        schema = content.schema_arrow
+        nested = [field.name for field in schema if not _is_plain(field.type)]
         if nested:
             raise DataError(
                 f"{path}: columns {listing(nested)} hold no plain values; leave them out, and write films as "
                 "files whose paths are in the table"
             )
-        repeated = sorted({name for name in content.column_names if content.column_names.count(name) > 1})
+        repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
         if repeated:
             raise DataError(
                 f"{path} names columns more than once: {listing(repeated)}; give each its own name"
             )
-        columns = [[_cell_text(value) for value in column.to_pylist()] for column in content.columns]
+        rows = OnDisk(_parquet_rows(content))
     except (OSError, pa.ArrowException, UnicodeDecodeError) as fault:
         raise DataError(f"{path} cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
-    return Table(path, tuple(content.column_names), tuple(zip(*columns, strict=True)))
+    return Table(path, tuple(schema.names), rows)
+
+
+def _parquet_rows(content: pq.ParquetFile) -> Iterator[tuple[str, ...]]:
+    for batch in content.iter_batches(batch_size=CHUNK):
+        columns = [[_cell_text(value) for value in column.to_pylist()] for column in batch.columns]
+        yield from zip(*columns, strict=True)
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmil_cli.data.batches import Part, whole_batch
+from mmil_cli.data.batches import FilmPlaces, Part, whole_batch
 
 
 def normalise(films: Tensor, *, mean: float, std: float) -> Tensor:
@@ -50,7 +50,12 @@ class Augment:
     erase: float
 
     def __call__(
-        self, films: Tensor, cover: Tensor, generator: torch.Generator, *, part: Part | None = None
+        self,
+        films: Tensor,
+        cover: Tensor,
+        generator: torch.Generator,
+        *,
+        part: Part | FilmPlaces | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Changed films [B, H, W] uint8 and where they now lie in their squares [B, 4].
 

@@ -30,7 +30,7 @@ class DecisionTable:
 
     Attributes:
         findings: of each finding; NaN where it is undefined.
-        mean: over the findings in which each metric is defined.
+        mean: over the findings that have both classes and in which the metric is defined.
         num_findings: how many these are.
     """
 
@@ -100,11 +100,12 @@ def decision_table(
         name: {metric: interval(values[m, place], draws[m, :, place]) for m, metric in enumerate(METRICS)}
         for place, name in enumerate(names)
     }
-    means, mean_draws = mean_of_defined(values), mean_of_defined(draws)
+    both = [{0.0, 1.0} <= set(np.unique(column)) for column in labels.T]
+    means, mean_draws = mean_of_defined(values[:, both]), mean_of_defined(draws[:, :, both])
     return DecisionTable(
         findings=findings,
         mean={metric: interval(float(means[m]), mean_draws[m]) for m, metric in enumerate(METRICS)},
-        num_findings={metric: int((~np.isnan(values[m])).sum()) for m, metric in enumerate(METRICS)},
+        num_findings={metric: int((~np.isnan(values[m, both])).sum()) for m, metric in enumerate(METRICS)},
     )
 
 

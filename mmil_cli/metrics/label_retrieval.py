@@ -63,11 +63,16 @@ class LabelCases:
     chance: np.ndarray
 
 
+MOST_QUERIES = 1000
+"""Of one finding; of more, evenly spaced ones are asked: each sorts its gallery."""
+
+
 class LabelCounter:
     """Gathers P@k and average precision block by block.
 
-    A query counts for each finding it has (1); its gallery is what is labelled 1 or 0 of other patients, for
-    to find the query's own patient again is no skill with findings.
+    A query counts for each finding it has (1), one of every so many where there are over `MOST_QUERIES`. Its
+    gallery is what is labelled 1 or 0 of other patients, for to find the query's own patient again is no
+    skill with findings.
 
     Args:
         names: of the findings.
@@ -81,12 +86,17 @@ class LabelCounter:
     ) -> None:
         self.names, self.queries, self.gallery, self.ks = tuple(names), queries, gallery, tuple(ks)
         self.columns = (*(f"P@{k}" for k in ks), "mAP")
+        self._asked = queries.labels == 1
+        for number in range(len(self.names)):
+            having = np.flatnonzero(self._asked[:, number])
+            self._asked[having, number] = False
+            self._asked[having[:: max(1, -(-len(having) // MOST_QUERIES))], number] = True
         self._parts: dict[str, list[LabelCases]] = {name: [] for name in names}
 
     def add(self, places: np.ndarray, scores: np.ndarray) -> None:
         """Count some queries, by their numbers [b], with their scores [b, G]; scores are left as they are."""
         for number, name in enumerate(self.names):
-            having = np.flatnonzero(self.queries.labels[places, number] == 1)
+            having = np.flatnonzero(self._asked[places, number])
             of_items = self.gallery.labels[:, number]
             known = np.flatnonzero((of_items == 1) | (of_items == 0))
             if having.size and (of_items == 1).any():

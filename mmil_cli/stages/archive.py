@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmil_cli.core.bags import RegionBag, SentenceBag, Sentences, Words
+from mmil_cli.core.bags import SentenceBag, Sentences, Words
 from mmil_cli.errors import CheckpointError, DataError, UsageError
 from mmil_cli.files import recover_folder, replace_folder, write_json
 from mmil_cli.runtime import versions
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, open_evaluation
 from mmil_cli.stages.gallery import Gallery, ReportScorer, distinct_texts
 from mmil_cli.stages.neighbours import NEIGHBOURS_FILE, build_neighbours
-from mmil_cli.stages.region_store import RegionStore, fill_store, open_store
+from mmil_cli.stages.region_store import RegionStore, fill_store, new_array, open_store
 
 INDEX_FILE, FORMAT = "index.json", 1
 COARSE, COARSE_MASK = "coarse.npy", "coarse_mask.npy"
@@ -34,7 +35,7 @@ class Archive:
         folder: of the index.
         evaluation: model and dataset; the rows of the dataset are the films of the index, in its order.
         store: regions of all films.
-        coarse: the same films with fewer regions, for the first of two stages.
+        coarse: the same films with fewer regions, on disk too, for the first of two stages.
         gallery: distinct reports; None of a dataset without reports.
         scorer: scores films against them; None likewise.
     """
@@ -42,7 +43,7 @@ class Archive:
     folder: Path
     evaluation: Evaluation
     store: RegionStore
-    coarse: RegionBag
+    coarse: RegionStore
     gallery: Gallery | None
     scorer: ReportScorer | None
 
@@ -110,7 +111,7 @@ def open_archive(
     _check_belongs(folder, card, evaluation, data, checkpoint)
     try:
         store = open_store(folder)
-        coarse = _coarse_bag(folder, store)
+        coarse = _coarse_store(folder, store)
         bag = _read_bag(folder) if has_reports(evaluation) else None
         if len(store) != len(evaluation.dataset):
             raise ValueError("it has other films than its dataset")
@@ -152,17 +153,22 @@ def coarse_regions(store: RegionStore, films: slice) -> tuple[np.ndarray, np.nda
 
 
 def _write_coarse(folder: Path, store: RegionStore) -> None:
-    parts = [coarse_regions(store, slice(start, start + 512)) for start in range(0, len(store), 512)]
-    for name, arrays in zip((COARSE, COARSE_MASK), zip(*parts, strict=True), strict=True):
-        np.save(folder / name, np.concatenate(arrays))
+    cells = math.prod(-(-side // POOLED_CELLS) for side in store.grid)
+    shape = (len(store), cells, store.features.shape[2])
+    features = new_array(folder / COARSE, shape, "float32")
+    mask = new_array(folder / COARSE_MASK, shape[:2], "bool")
+    for start in range(0, len(store), 512):
+        part = slice(start, start + 512)
+        features[part], mask[part] = coarse_regions(store, part)
+    features.flush()
+    mask.flush()
 
 
-def _coarse_bag(folder: Path, store: RegionStore) -> RegionBag:
-    features, mask = np.load(folder / COARSE), np.load(folder / COARSE_MASK)
+def _coarse_store(folder: Path, store: RegionStore) -> RegionStore:
+    features, mask = (np.load(folder / name, mmap_mode="r") for name in (COARSE, COARSE_MASK))
     if len(features) != len(store) or mask.shape != features.shape[:2]:
         raise ValueError("its coarse regions are of other films")
-    grid = (1, features.shape[1])
-    return RegionBag(features=torch.from_numpy(features), mask=torch.from_numpy(mask), grid=grid)
+    return RegionStore(features, mask, store.vectors, (1, features.shape[1]), store.cell_centre)
 
 
 def _write_bag(folder: Path, bag: SentenceBag) -> None:

@@ -12,31 +12,13 @@ from mmil_cli.data.dataset import Row, StudyDataset
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import UsageError, listing, nearest
 from mmil_cli.stages.archive import Archive
+from mmil_cli.stages.archive_filter import Filter, select_films
+from mmil_cli.stages.archive_scores import full_scores, shortlist
 from mmil_cli.stages.film import open_film
+from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.neighbours import NEIGHBOURS_FILE, near_films
 from mmil_cli.stages.query import DEFAULT_TOP, query_notes, read_text
-
-SHORTLIST, LEAST_LISTED = 0.1, 200
-"""Share of the films, and at least how many, that `fast` scores fully: on generated studies the first film is
-then that of an exhaustive search for more than 99 % of queries (`mmil bench shortlist`)."""
-
-FILMS_AT_ONCE = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which films, or reports of which films, to look among; an empty one is all.
-
-    Attributes:
-        labels: findings that the film must have, or with `=0` must be known not to have.
-        split: of the dataset.
-        view: such as PA.
-    """
-
-    labels: tuple[str, ...] = ()
-    split: str | None = None
-    view: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +65,7 @@ class Answer:
         num_scored: of how many the full score was computed.
         film: row of the query's film in the dataset; None of a text or of a film from a file.
         pixels: of the query's film, where it is from a file.
+        notes: how that film is unlike those of the training.
     """
 
     kind: str
@@ -92,6 +75,7 @@ class Answer:
     num_scored: int
     film: int | None = None
     pixels: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For `write_json`."""
@@ -152,6 +136,7 @@ def reports_for_film(archive: Archive, image: Path, *, chosen: Filter, top: int 
         num_gallery=len(places),
         num_scored=len(places),
         pixels=film.pixels,
+        notes=film_notes(film, archive.evaluation.recipe),
     )
 
 
@@ -188,62 +173,6 @@ def films_like(
         num_gallery=len(films),
         num_scored=len(scored),
         film=film,
-    )
-
-
-def select_films(archive: Archive, chosen: Filter) -> np.ndarray:
-    """Rows that pass a filter, in order.
-
-    Raises:
-        UsageError: an unknown finding, split or view, or nothing is left.
-    """
-    dataset = archive.evaluation.dataset
-    kept = np.isin(np.arange(len(dataset)), dataset.indices(chosen.split))
-    if chosen.view is not None:
-        views = dataset.column("view")
-        if chosen.view.upper() not in set(views):
-            known = ", ".join(sorted({view or "unknown" for view in views}))
-            raise UsageError(f"no film has the view {chosen.view!r}; there are: {known}")
-        kept &= views == chosen.view.upper()
-    for label in chosen.labels:
-        name, _, value = label.partition("=")
-        if value not in ("", "0", "1"):
-            raise UsageError(f"--label {label!r}: a finding, or FINDING=1, or FINDING=0")
-        kept &= dataset.labels([name.strip()])[:, 0] == int(value or 1)
-    if not kept.any():
-        raise UsageError("no film is left by the filters; loosen --label, --split or --view")
-    return np.flatnonzero(kept)
-
-
-def shortlist(
-    archive: Archive,
-    scorer: ReportScorer,
-    films: np.ndarray,
-    *,
-    share: float = SHORTLIST,
-    least: int = LEAST_LISTED,
-) -> list[np.ndarray]:
-    """For each report of a scorer the films that score highest with it on the coarser grid.
-
-    Args:
-        archive: to look in.
-        scorer: of the queries.
-        films: to choose from.
-        share: of them to choose.
-        least: films to choose, however many there are.
-    """
-    size = max(least, int(np.ceil(share * len(films))))
-    if size >= len(films):
-        return [films] * len(scorer)
-    scores = scorer.scores_of(archive.coarse[_tensor(films)])
-    return [films[np.sort(np.argpartition(-column, size)[:size])] for column in scores.T]
-
-
-def full_scores(archive: Archive, scorer: ReportScorer, films: np.ndarray) -> np.ndarray:
-    """The model's score of films with the reports of a scorer [films, R]; some films in memory at a time."""
-    blocks = range(0, len(films), FILMS_AT_ONCE)
-    return np.concatenate(
-        [scorer.scores_of(archive.store.regions(films[start : start + FILMS_AT_ONCE])) for start in blocks]
     )
 
 
@@ -335,9 +264,3 @@ def _row_of(dataset: StudyDataset, image_id: str) -> int:
 
 def _best(scores: np.ndarray, top: int) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:top]
-
-
-def _tensor(films: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(films)

@@ -11,8 +11,11 @@ import torch
 
 from mmil_cli.files import make_folder, write_json
 from mmil_cli.runtime import commit, processor, versions
+from mmil_cli.stages.bench_ground import one_more_phrase
+from mmil_cli.stages.bench_retrieve import ranks_of_pairs
 from mmil_cli.stages.label_curve import Draws, label_points
 from mmil_cli.stages.label_sets import Budget
+from mmil_cli.stages.measurement import Measurement
 from mmil_cli.stages.policies import Method
 from mmil_cli.stages.probe_readers import LinearReader, Parts
 from mmil_cli.stages.probe_scores import score_method
@@ -22,30 +25,6 @@ FILE_NAME = "bench_evaluate.json"
 
 OnProgress = Callable[[int, int], None]
 """Told how many measurements are done, of how many."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """How long something took.
-
-    Attributes:
-        name: what was done.
-        size: of its inputs, in words.
-        seconds: wall time.
-        most_seconds: that are wanted at this size on two cores; None where it is another size.
-        found: a figure that shows that it was done.
-    """
-
-    name: str
-    size: str
-    seconds: float
-    most_seconds: float | None
-    found: str
-
-    @property
-    def holds(self) -> bool:
-        """Whether it was as fast as wanted."""
-        return self.most_seconds is None or self.seconds <= self.most_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +121,11 @@ def planted_findings(num_train: int, width: int, num_findings: int, *, seed: int
     return Parts(*(features[part] for part in rows)), task
 
 
-MEASUREMENTS: tuple[Callable[..., Measurement], ...] = (linear_probes,)
+MEASUREMENTS: tuple[Callable[..., Measurement], ...] = (
+    linear_probes,
+    ranks_of_pairs,
+    one_more_phrase,
+)
 """Each takes `quick` and gives one measurement."""
 
 

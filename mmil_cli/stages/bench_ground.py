@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mmil_cli.data.images import resize_film
 from mmil_cli.inference import Embedder
 from mmil_cli.stages.film import OpenedFilm
 from mmil_cli.stages.ground_film import encode_film, ground_sentences
+from mmil_cli.stages.measurement import Measurement
 
 PHRASES = (
     "Large left pleural effusion.",
@@ -74,6 +76,19 @@ def time_phrases(*, quick: bool = False) -> PhraseTime:
     )
 
 
+def one_more_phrase(*, quick: bool = False) -> Measurement:
+    """As a row of `mmil bench evaluate`."""
+    found = time_phrases(quick=quick)
+    (width, height), (rows, columns) = found.film, found.grid
+    return Measurement(
+        name="one more phrase on an encoded film, beyond encoding the phrase",
+        size=f"film of {width} x {height}, {rows} x {columns} regions",
+        seconds=found.milliseconds / 1000,
+        most_seconds=None if quick else 0.005,
+        found=f"encoded in {found.film_milliseconds:.1f} ms, the phrase in {found.phrase_milliseconds:.1f}",
+    )
+
+
 def _embedder() -> Embedder:
     recipe = load_recipe("demo")
     tokenizer = build_tokenizer(recipe.text, PHRASES)
@@ -98,8 +113,7 @@ def _film(embedder: Embedder, *, width: int, height: int) -> OpenedFilm:
     )
 
 
-def _median(work: object, rounds: int) -> float:
-    assert callable(work)
+def _median(work: Callable[[], object], rounds: int) -> float:
     times = []
     for _ in range(rounds):
         start = time.perf_counter()

@@ -15,9 +15,10 @@ from mmil_cli.metrics.ranks import vector_ranks
 from mmil_cli.metrics.retrieval import RetrievalTable, rank_table
 from mmil_cli.runtime import commit, processor, versions
 from mmil_cli.stages.archive import Archive, open_archive
-from mmil_cli.stages.archive_query import full_scores, shortlist
+from mmil_cli.stages.archive_scores import full_scores, shortlist
 from mmil_cli.stages.gallery import ReportScorer, study_reports
 from mmil_cli.stages.measure import peak_memory
+from mmil_cli.stages.measurement import Measurement
 from mmil_cli.stages.retrieve_tables import KS
 
 SHORTLIST_FILE = "bench_shortlist.json"
@@ -73,6 +74,20 @@ def rank_pairs(*, quick: bool = False) -> PairRanks:
         held_bytes=held,
         matrix_bytes=4 * num_pairs**2,
         table=table,
+    )
+
+
+def ranks_of_pairs(*, quick: bool = False) -> Measurement:
+    """As a row of `mmil bench evaluate`."""
+    found = rank_pairs(quick=quick)
+    recall = found.table.rows[0].measured.value
+    held = "" if found.held_bytes is None else f", {found.held_bytes / 2**20:.0f} MiB held"
+    return Measurement(
+        name="R@k, ranks and mAP of one direction, with intervals",
+        size=f"{found.num_pairs:,} x {found.num_pairs:,} pairs, D={found.dim}",
+        seconds=found.seconds,
+        most_seconds=None if quick else 60.0,
+        found=f"R@1 {recall:.2f}{held}; the matrix would hold {found.matrix_bytes / 2**20:.0f}",
     )
 
 

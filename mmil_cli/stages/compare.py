@@ -219,14 +219,15 @@ def _score(first: Cases, second: Cases, weights: np.ndarray) -> _Scored:
 def _mean_rows(
     task: str, part: str, model: str, group: Sequence[_Scored], *, num_patients: int
 ) -> Iterator[CompareRow]:
-    """The means over the findings, of the same resamples."""
+    """The means over the findings that have both classes, of the same resamples."""
+    num_defined = sum(not np.isnan(scored.values).any() for scored in group)
     values = mean_of_defined(np.stack([scored.values for scored in group], axis=-1))
     draws = mean_of_defined(np.stack([scored.draws for scored in group], axis=-1))
     for m, metric in enumerate(("AUROC", "AUPRC")):
         yield CompareRow(
             task=task,
             part=part,
-            name=f"{MEAN} of {len(group)}",
+            name=f"{MEAN} of {num_defined}",
             metric=metric,
             model=model,
             num_cases=max(scored.num_cases for scored in group),

@@ -65,7 +65,8 @@ def run(out: Path, *, studies: int, seed: int, device: str = "auto", on_stage: O
         side=FILM_SIDE,
         on_progress=on_stage("phantom", "studies"),
     )
-    preprocess.run(source, data, side=SIDE, on_progress=on_stage("preprocess", "films"))
+    on_film = on_stage("preprocess", "films")
+    preprocess.run(source, data, side=SIDE, on_progress=lambda done, total, _: on_film(done, total))
     step = on_stage("pretrain", "steps")
     watchers = pretrain.Watchers(on_step=lambda progress: step(progress.step, progress.num_steps))
     trained = pretrain.run(data, folder, recipe=recipe, device=device, watchers=watchers)

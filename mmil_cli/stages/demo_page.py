@@ -31,6 +31,7 @@ METRICS = {
 }
 SYSTEMS = {
     "model": "model",
+    "random weights": "the same, untrained",
     "shuffled": "shuffled phrases",
     "prior": "location prior",
     "finding prior": "location prior of the finding",

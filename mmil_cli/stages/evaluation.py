@@ -30,12 +30,14 @@ class Evaluation:
         checkpoint: where the model comes from.
         recipe: it was trained with.
         dataset: the films and reports.
+        is_of_bags: whether the model was trained on all films of a study as one bag.
     """
 
     embedder: Embedder
     checkpoint: Checkpoint
     recipe: Recipe
     dataset: StudyDataset
+    is_of_bags: bool = False
 
     def notes(self, split: str | None) -> tuple[str, ...]:
         """Sentences that the reader of a result must know."""
@@ -47,6 +49,8 @@ class Evaluation:
             )
         if split == "train" and self.dataset.info.content_hash == self.checkpoint.card.dataset_hash:
             found.append("the model was trained on these very films; its figures say nothing about new ones")
+        if self.is_of_bags:
+            found.append("the model learned from all films of a study as one bag; here each film is its own")
         return tuple(found)
 
     def blocks(
@@ -99,6 +103,7 @@ def open_evaluation(data: Path, *, checkpoint: Path, device: str = "auto") -> Ev
         checkpoint=loaded.checkpoint,
         recipe=loaded.recipe,
         dataset=dataset,
+        is_of_bags=loaded.recipe.data.films == "bag",
     )
 
 

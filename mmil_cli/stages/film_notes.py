@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmil_cli.build import LoadedCheckpoint
+from mmil_cli.config.recipe import Recipe
 from mmil_cli.data.checks import read_head
 from mmil_cli.data.dicom import looks_like_dicom
 from mmil_cli.stages.film import OpenedFilm
@@ -20,13 +20,13 @@ BLANK_LEVELS = 8
 LATERAL = "LATERAL"
 
 
-def film_notes(film: OpenedFilm, loaded: LoadedCheckpoint) -> tuple[str, ...]:
-    """One sentence for each way in which a film is unlike the films of the training."""
+def film_notes(film: OpenedFilm, recipe: Recipe) -> tuple[str, ...]:
+    """One sentence for each way in which a film is unlike the films of the training, by its recipe."""
     found = []
     share = colour_share(film.path)
     if share >= COLOURED:
         found.append(f"{film.path.name} is in colour ({share:.0%} of it); the model has seen grey films only")
-    views = loaded.recipe.data.views
+    views = recipe.data.views
     if film.view and views and film.view not in views:
         found.append(
             f"{film.path.name} is a film of view {film.view}; the model has seen {', '.join(views)} only"
@@ -37,10 +37,10 @@ def film_notes(film: OpenedFilm, loaded: LoadedCheckpoint) -> tuple[str, ...]:
     if high - low <= BLANK_LEVELS:
         found.append(f"{film.path.name} is nearly blank; whatever is found in it means nothing")
     height, width = film.pixels.shape
-    if min(height, width) < loaded.embedder.contract.size / 2:
+    if min(height, width) < recipe.image.size / 2:
         found.append(
             f"{film.path.name} has {width} x {height} pixels; the model looks at "
-            f"{loaded.embedder.contract.size}, so that it is enlarged"
+            f"{recipe.image.size}, so that it is enlarged"
         )
     return tuple(found)
 

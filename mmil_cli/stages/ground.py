@@ -79,7 +79,7 @@ def run(
         film=film,
         findings=findings,
         grid=grid,
-        notes=film_notes(film, loaded),
+        notes=film_notes(film, loaded.recipe),
         picture=out / f"{image.stem}.png",
         record=out / f"{image.stem}.json",
     )

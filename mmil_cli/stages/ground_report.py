@@ -125,7 +125,7 @@ def run(
             for finding, share in zip(findings, shares, strict=True)
         ),
         num_others=num_others,
-        notes=(*film_notes(film, loaded), *([] if num_others else [_NOTHING_TO_COMPARE])),
+        notes=(*film_notes(film, loaded.recipe), *([] if num_others else [_NOTHING_TO_COMPARE])),
         picture=stem.with_name(f"{stem.name}.png"),
         page=stem.with_name(f"{stem.name}.html"),
         record=stem.with_name(f"{stem.name}.json"),

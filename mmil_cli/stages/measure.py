@@ -80,6 +80,11 @@ def peak_memory(work: Work, device: torch.device) -> int | None:
     On a CPU by the resident set of the process, whose peak Linux can set back; None elsewhere.
     """
     work()  # caches of the library are filled once, whoever comes first
+    return memory_of_one_run(work, device)
+
+
+def memory_of_one_run(work: Work, device: torch.device) -> int | None:
+    """As `peak_memory`, of one run that nothing was warmed up for."""
     gc.collect()
     if device.type == "cuda":
         _wait(device)

@@ -1,22 +1,17 @@
 """A source of films and reports into a dataset folder: in order, in flat memory, by any number of workers."""
 
-import multiprocessing
+import errno
+import os
 import platform
-import signal
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from mmil_cli import __version__
-from mmil_cli.data.convert import Example, Rejection, convert
+from mmil_cli.data.convert import Example, Rejection
+from mmil_cli.data.earlier import EarlierRows
 from mmil_cli.data.exclusion import exclude, keep_only
 from mmil_cli.data.info import REJECTED_FILE, DatasetInfo
 from mmil_cli.data.labeler import labelled_by_reports
@@ -24,23 +19,20 @@ from mmil_cli.data.manifest import Manifest, Record, RecordReason, check_manifes
 from mmil_cli.data.pixels import DEFAULT_ENCODING, Encoding
 from mmil_cli.data.progress import Plan, Workshop, finished_dataset
 from mmil_cli.data.pseudonyms import check_crosswalk, write_crosswalk
-from mmil_cli.data.shards import Layout, ShardWriter
+from mmil_cli.data.shards import Layout, ShardWriter, count_splits
 from mmil_cli.data.sources.find import find_records
 from mmil_cli.data.sources.options import SourceOptions
-from mmil_cli.data.splits import assign_splits
-from mmil_cli.errors import DataError, MmilError, UsageError, listing
+from mmil_cli.data.splits import assign_splits, check_split_names
+from mmil_cli.errors import DataError, MmilError, UsageError
+from mmil_cli.stages.conversion import Conversion, Listed, Outcome
+from mmil_cli.stages.workers import Inline, Processes, Workers, in_order
 
 DEFAULT_SIDE = 512
 DEFAULT_MAX_REJECTED = 0.5
 SHARD_ROWS = 1024
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""Called with (records done, records in all) after every record."""
-
-_IN_FLIGHT = 8
-"""Records handed out ahead for each worker: it stays busy past a slow one, and memory stays flat."""
+Progress = Callable[[int, int, Mapping[str, int]], None]
+"""Called with records done, records in all, and those left out so far by reason, after every record."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,7 @@ class PreprocessResult:
         folder: the dataset folder.
         already_there: the same dataset lay there before, and nothing was done.
         resumed: records that an interrupted run had done before.
+        taken_over: rows of the dataset that lay there, of whose records nothing has changed.
         notes: what the user should know about the source.
     """
 
@@ -58,6 +51,7 @@ class PreprocessResult:
     info: DatasetInfo
     already_there: bool
     resumed: int
+    taken_over: int
     notes: tuple[str, ...]
 
 
@@ -76,16 +70,17 @@ def run(
     keep_burned_in: bool = False,
     max_rejected: float = DEFAULT_MAX_REJECTED,
     overwrite: bool = False,
-    workers: int = 1,
-    executor: Executor | None = None,
+    workers: int = 0,
+    scheduler: str | None = None,
     shard_rows: int = SHARD_ROWS,
     on_progress: Progress | None = None,
 ) -> PreprocessResult:
     """Make a dataset folder of a source.
 
-    The bytes written depend on the source and the options alone: not on `workers`, `executor`, or how often
-    the run was interrupted and started again. Unusable records are left out, counted, and listed in
-    `rejected.csv`.
+    The bytes written depend on the source and the options alone: not on `workers`, `scheduler`, or how often
+    the run was interrupted and started again, or the source grew in between. Unusable records are left out,
+    counted, and listed in `rejected.csv`. Where a dataset of the same options lies at `out` and the source
+    has new records, only those are read.
 
     Args:
         source: a table, or the folder of an archive; see `SOURCES`.
@@ -102,49 +97,54 @@ def run(
         keep_burned_in: keep films whose headers say that text is burned into them.
         max_rejected: share of the records beyond which the run fails.
         overwrite: replace another dataset at `out`, or another interrupted run for it.
-        workers: processes that read films; 1 works in this process.
-        executor: takes the place of the local processes; `workers` still sets how much is handed out ahead.
+        workers: processes that read films; 0 reads them in this process, which a film may crash.
+        scheduler: address of a Dask scheduler whose workers take the place of local processes.
         shard_rows: rows of a shard.
         on_progress: told after every record.
 
     Raises:
-        UsageError: an option or the source cannot be used, or something else lies at `out`.
+        UsageError: an option or the source cannot be used, something else lies at `out`, another run works
+            there, or rows that lie there are gone from the source.
         DataError: the source contradicts itself, or too many of its records are unusable.
+        MmilError: the disk is full, or no worker can be had.
     """
     _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
     options = source_options or SourceOptions()
     if crosswalk:
         check_crosswalk(crosswalk, out, options.pseudonyms)
-    manifest = _listed(source, options, exclusions, only, crosswalk, seed, label_reports=label_reports)
+    manifest = list_records(source, options, exclusions, only, crosswalk, seed, label_reports=label_reports)
     if keep_burned_in:
         manifest = replace(manifest, options=(*manifest.options, ("burned_in", "kept")))
-    plan = _plan(manifest, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
-    info = finished_dataset(out, plan, overwrite=overwrite)
-    workshop = Workshop(out)
-    if info:
-        workshop.remove()
-        return PreprocessResult(out, info, True, len(manifest.records), manifest.notes)
-    workshop.start(plan, overwrite=overwrite)
-    root = None if options.pseudonyms else manifest.root
-    layout = Layout(manifest.label_names, encoding, side, root, shard_rows, options.study_days)
-    work = partial(
-        convert,
-        side=side,
-        encoding=encoding,
-        label_reports=label_reports,
-        keep_burned_in=keep_burned_in,
-    )
-    with closing(ShardWriter(workshop, layout)) as writer:
-        resumed = writer.records
-        with _executor(executor, workers) as pool:
-            outcomes = _in_order(pool, work, manifest.records[resumed:], ahead=_IN_FLIGHT * workers)
-            _write(writer, outcomes, len(manifest.records), on_progress)
-        _check_rejected(writer, workshop, len(manifest.records), max_rejected)
-        info = writer.publish(plan, _versions())
-    return PreprocessResult(out, info, False, resumed, manifest.notes)
+    listed = Listed.of(manifest)
+    plan = _plan(listed, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
+    with Workshop(out) as workshop:
+        info = finished_dataset(out, plan, overwrite=overwrite)
+        if info and info.source == plan.source:
+            workshop.remove()
+            return PreprocessResult(out, info, True, len(listed), len(listed), manifest.notes)
+        earlier = EarlierRows(out, info, manifest, listed.states) if info else None
+        root = None if options.pseudonyms else manifest.root
+        layout = Layout(manifest.label_names, encoding, side, root, shard_rows, options.study_days)
+        work = Conversion(manifest.root, manifest.label_names, side, encoding, label_reports, keep_burned_in)
+        with _told_when_full(out):
+            workshop.start(plan, listed.states, overwrite=overwrite)
+            with closing(ShardWriter(workshop, layout)) as writer:
+                resumed = writer.records
+                with _workers(workers, scheduler, manifest.root) as pool:
+                    _write(writer, pool, work, listed, earlier, on_progress)
+                _check_rejected(writer, workshop, len(listed), max_rejected)
+                info = writer.publish(plan, _versions(), count_splits(manifest.records, writer.kept))
+    notes = (*manifest.notes, *_change_notes(plan, info))
+    return PreprocessResult(out, info, False, resumed, len(earlier) if earlier else 0, notes)
 
 
-def _listed(
+def _change_notes(plan: Plan, info: DatasetInfo) -> list[str]:
+    if plan.source == info.source:
+        return []
+    return ["files of the source changed while they were read; the dataset has each as it was when read"]
+
+
+def list_records(
     source: Path,
     options: SourceOptions,
     exclusions: Path | None,
@@ -154,7 +154,10 @@ def _listed(
     *,
     label_reports: bool,
 ) -> Manifest:
-    """The checked records of a source, exclusions marked, all with a split where the source names none."""
+    """The checked records of a source, exclusions marked, all with a split where the source names none.
+
+    Arguments and errors are those of `run`.
+    """
     if label_reports and options.labels is not None:
         raise UsageError(
             "--labels takes the labels from columns and --label-reports from the reports; give one of them"
@@ -167,6 +170,7 @@ def _listed(
     if label_reports:
         manifest = labelled_by_reports(manifest)
     check_manifest(manifest)
+    check_split_names(manifest.records)
     if exclusions:
         manifest = exclude(manifest, exclusions, options.pseudonyms)
     if only:
@@ -174,80 +178,58 @@ def _listed(
     return replace(manifest, records=assign_splits(manifest.records, seed=seed))
 
 
-def _plan(manifest: Manifest, *, side: int, encoding: Encoding, seed: int, shard_rows: int) -> Plan:
+def _plan(listed: Listed, *, side: int, encoding: Encoding, seed: int, shard_rows: int) -> Plan:
     options = {"side": side, "encoding": str(encoding), "seed": seed, "shard_rows": shard_rows}
-    return Plan({**options, "source": manifest.kind, **dict(manifest.options)}, fingerprint(manifest))
+    manifest = listed.manifest
+    return Plan({**options, "source": manifest.kind, **dict(manifest.options)}, fingerprint(listed.states))
+
+
+def _workers(number: int, scheduler: str | None, root: Path) -> Workers:
+    if scheduler is not None:
+        from mmil_cli.stages.dask_workers import DaskWorkers
+
+        return DaskWorkers(scheduler, root)
+    return Processes(number) if number else Inline()
 
 
 def _write(
-    writer: ShardWriter, outcomes: Iterable[Example | Rejection], total: int, on_progress: Progress | None
+    writer: ShardWriter,
+    workers: Workers,
+    work: Conversion,
+    listed: Listed,
+    earlier: EarlierRows | None,
+    on_progress: Progress | None,
 ) -> None:
-    """Write all outcomes, and what does not fill a shard."""
-    for done, outcome in enumerate(outcomes, start=writer.records + 1):
-        writer.add(outcome)
+    """Write the outcomes of all records that are not done, and what does not fill a shard."""
+
+    def ready(item: tuple[Record, bytes]) -> Outcome | None:
+        row = earlier.row(item[1]) if earlier else None
+        return None if row is None else (row, item[1])
+
+    items = listed.since(writer.records)
+    outcomes = in_order(workers, work, items, ready=ready, crashed=work.crashed)
+    for done, (outcome, state) in enumerate(outcomes, start=writer.records + 1):
+        if isinstance(outcome, Example | Rejection):
+            writer.add(outcome, state=state)
+        else:
+            writer.add_row(outcome, state=state)
         if on_progress:
-            on_progress(done, total)
+            on_progress(done, len(listed), writer.rejected)
     writer.flush()
 
 
-def _in_order(
-    pool: Executor,
-    work: Callable[[Record], Example | Rejection],
-    records: Iterable[Record],
-    *,
-    ahead: int,
-) -> Iterator[Example | Rejection]:
-    """Outcomes in the order of the records, with never more than `ahead` of them waiting."""
-    remaining = iter(records)
-    waiting: deque[tuple[Record, Future[Example | Rejection]]] = deque()
-    try:
-        waiting.extend((record, pool.submit(work, record)) for record in islice(remaining, ahead))
-        while waiting:
-            outcome = waiting[0][1].result()
-            waiting.popleft()
-            waiting.extend((record, pool.submit(work, record)) for record in islice(remaining, 1))
-            yield outcome
-    except BrokenProcessPool as fault:
-        near = listing([record.image_id for record, _ in waiting], 4)
-        raise MmilError(
-            f"a worker process died (out of memory, or a crash in an image library) near the images {near}; "
-            "finished shards are kept and the same command goes on from there: give it fewer --workers if "
-            "memory was short, or take the film out that cannot be read"
-        ) from fault
-
-
-class InlineExecutor(Executor):
-    """An executor that does the work at once, in this process."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run the call and return its result as a finished future; an exception passes through."""
-        future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
 @contextmanager
-def _executor(given: Executor | None, workers: int) -> Iterator[Executor]:
-    """The executor to use; one of our own drops what it has not begun when the run fails."""
-    if given is not None:
-        yield given
-        return
-    # Spawned, not forked: a fork copies locks that threads of the image libraries may hold.
-    context = multiprocessing.get_context("spawn")
-    pool = (
-        InlineExecutor()
-        if workers == 1
-        else ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_parent)
-    )
+def _told_when_full(out: Path) -> Iterator[None]:
+    """A disk that is full, or a limit of the size of files, as a sentence of what is kept."""
     try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_parent() -> None:
-    """Ctrl-C reaches every process of a terminal; only the parent should answer it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        yield
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise MmilError(
+            f"there is no room for {out} ({os.strerror(fault.errno)}); finished shards are kept, and so is a "
+            "dataset that lay there before: make room and give the same command again, it goes on from them"
+        ) from fault
 
 
 def _check_options(*, side: int, workers: int, max_rejected: float, seed: int) -> None:
@@ -255,7 +237,7 @@ def _check_options(*, side: int, workers: int, max_rejected: float, seed: int) -
         raise UsageError(f"--seed is {seed}; give 0 or a positive whole number below 2^63")
     if side < 32:
         raise UsageError(f"--side is {side} pixels; films smaller than 32 show nothing")
-    if workers < 1:
+    if workers < 0:
         raise UsageError(f"--workers is {workers}; it must be 1 or more")
     if not 0 <= max_rejected <= 1:
         raise UsageError(f"--max-rejected is {max_rejected}; it is a share of the records, from 0 to 1")

@@ -14,6 +14,7 @@ from mmil_cli.files import recover_folder, remove
 from mmil_cli.stages.pretrain_data import plan_batches
 from mmil_cli.stages.pretrain_keep import CHECKPOINT, LOG, NOT_FINITE, RECIPE, STATE, TOKENIZER
 from mmil_cli.stages.pretrain_run import PretrainResult, Progress, Run, Watchers
+from mmil_cli.stages.pretrain_shares import refuse_shares
 from mmil_cli.training.processes import processes_of_job
 from mmil_cli.training.sinks import TENSORBOARD
 from mmil_cli.training.state import RunIdentity
@@ -48,6 +49,7 @@ def run(
         AlreadyTold: of several processes this is not the one that tells what has ended them.
     """
     with processes_of_job(device) as processes:
+        refuse_shares(recipe, processes.size)
         dataset = StudyDataset.open(data)
         identity = RunIdentity(recipe=deciding(dump(recipe)), dataset_hash=dataset.info.content_hash)
         _refuse_dataset_folder(out)

@@ -4,8 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from mmil_cli.checkpoint import Card, mark_ended, open_checkpoint, save_checkpoint
 from mmil_cli.config.load import dump
 from mmil_cli.config.recipe import Recipe
@@ -13,10 +11,10 @@ from mmil_cli.data.batches import Schedule
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.errors import MmilError, NotFinite
 from mmil_cli.files import remove, write_json
-from mmil_cli.inference import ImageContract
 from mmil_cli.runtime import commit, versions
+from mmil_cli.stages.pretrain_model import NewModel
 from mmil_cli.training.contest import Contest
-from mmil_cli.training.optim import Optimiser
+from mmil_cli.training.sharding import HasState
 from mmil_cli.training.state import Resumed, RunIdentity, save_state
 from mmil_cli.weights import LoadedWeights
 
@@ -54,7 +52,7 @@ class Keeper:
         identity: what must be the same to go on.
         model: to save.
         optimiser: to save.
-        contract: how films are prepared for the model.
+        start: how films are prepared for the model, and what it started from.
         contest: of the validations.
         reached: where the run goes on.
     """
@@ -66,14 +64,14 @@ class Keeper:
         dataset: StudyDataset,
         recipe: Recipe,
         identity: RunIdentity,
-        model: nn.Module,
-        optimiser: Optimiser,
-        contract: ImageContract,
+        model: HasState,
+        optimiser: HasState,
+        start: NewModel,
         contest: Contest,
         reached: int,
     ) -> None:
         self.out, self.dataset, self.recipe, self.identity = out, dataset, recipe, identity
-        self.model, self.optimiser, self.contract, self.contest = model, optimiser, contract, contest
+        self.model, self.optimiser, self.start, self.contest = model, optimiser, start, contest
         self.saved_at, self.saved_when = reached, time.monotonic()
 
     def state_is_due(self, step: int) -> bool:
@@ -113,9 +111,11 @@ class Keeper:
             dataset_hash=info.content_hash,
             dataset_options=dict(info.options),
             label_names=info.label_names,
-            image={**vars(self.contract)},
+            image={**vars(self.start.contract)},
             versions=versions(),
             commit=commit(),
+            parent=self.start.parent,
+            image_network=self.start.image_network,
         )
         save_checkpoint(
             self.out / CHECKPOINT,

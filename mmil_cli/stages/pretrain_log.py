@@ -12,6 +12,7 @@ from mmil_cli.data.batches import Schedule
 from mmil_cli.training.alarms import Alarms
 from mmil_cli.training.log import Entry, RunLog
 from mmil_cli.training.loop import Plan, StepReport
+from mmil_cli.training.sharding import whole
 
 TOWERS = {"image": "image_encoder", "text": "text_encoder"}
 
@@ -52,6 +53,7 @@ class Journal:
         model: whose gradients are read.
         plan: of the loop.
         schedule: of the films.
+        films_a_step: of all processes, on average.
         watchers: told of steps, validations and warnings.
         log_every: steps between lines.
         device: whose memory is read.
@@ -64,6 +66,7 @@ class Journal:
         model: nn.Module,
         plan: Plan,
         schedule: Schedule,
+        films_a_step: float,
         watchers: Watchers,
         log_every: int,
         device: torch.device,
@@ -71,12 +74,17 @@ class Journal:
         self.log, self.model, self.watchers = log, model, watchers
         self.alarms = Alarms(num_steps=plan.num_steps, warmup_steps=plan.warmup_steps)
         self.num_steps, self.steps_per_epoch = plan.num_steps, schedule.steps_per_epoch
-        self.batch_size = schedule.batch_size
+        self.films_a_step = films_a_step
         self.log_every, self.device = log_every, device
         self._steps, self._seconds, self._waited = 0, 0.0, 0.0
 
-    def step(self, report: StepReport) -> None:
-        """Tells of a step, and writes a line if one is due."""
+    def step(self, report: StepReport, gradients: Mapping[str, float] | None = None) -> None:
+        """Tells of a step, and writes a line if one is due.
+
+        Args:
+            report: of the step.
+            gradients: the norm of each tower's; None to read them from the model.
+        """
         self._steps += 1
         self._seconds += report.seconds
         self._waited += report.waiting * report.seconds
@@ -85,12 +93,12 @@ class Journal:
                 step=report.step,
                 num_steps=self.num_steps,
                 loss=report.loss,
-                films_per_second=self.batch_size / report.seconds,
+                films_per_second=self.films_a_step / report.seconds,
                 waiting=report.waiting,
             )
         )
         if report.step % self.log_every == 0 or report.step == self.num_steps:
-            self._line(report)
+            self._line(report, gradients)
             self._steps, self._seconds, self._waited = 0, 0.0, 0.0
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -98,9 +106,10 @@ class Journal:
         self.watchers.on_validation(self.log.write("validate", step, **metrics))
         self._warn(step, self.alarms.validation(step, metrics))
 
-    def _line(self, report: StepReport) -> None:
+    def _line(self, report: StepReport, gradients: Mapping[str, float] | None) -> None:
         readings = report.readings()
-        gradients = tower_gradients(self.model, clipped=report.clipped)
+        if gradients is None:
+            gradients = tower_gradients(self.model, clipped=report.clipped)
         self.log.write(
             "train",
             report.step,
@@ -111,7 +120,7 @@ class Journal:
             learning_rate=report.learning_rate,
             grad_norm=report.grad_norm,
             **{f"grad_norm_{name}": norm for name, norm in gradients.items()},
-            films_per_second=round(self._steps * self.batch_size / self._seconds, 1),
+            films_per_second=round(self._steps * self.films_a_step / self._seconds, 1),
             waiting=round(self._waited / self._seconds, 4),
             memory_mib=round(peak_memory(self.device) / 2**20),
         )
@@ -128,6 +137,8 @@ class Journal:
 def tower_gradients(model: nn.Module, *, clipped: float) -> dict[str, float]:
     """The norm of each encoder's gradient before it was clipped; of no encoder that is frozen whole.
 
+    Where encoders lie in shares, all processes have to ask for it.
+
     Args:
         model: with its gradients.
         clipped: what they were multiplied by.
@@ -137,7 +148,7 @@ def tower_gradients(model: nn.Module, *, clipped: float) -> dict[str, float]:
         trained = [p for p in model.get_submodule(part).parameters() if p.requires_grad]
         grads = [p.grad for p in trained if p.grad is not None]
         if trained:
-            norms[name] = nn.utils.get_total_norm(grads).item() / clipped if grads else 0.0
+            norms[name] = whole(nn.utils.get_total_norm(grads)).item() / clipped if grads else 0.0
     return norms
 
 

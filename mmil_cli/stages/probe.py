@@ -11,6 +11,7 @@ import numpy as np
 from mmil_cli.config.prompts import Prompts, load_prompts
 from mmil_cli.files import make_folder
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, open_evaluation
+from mmil_cli.stages.film_labels import labels_of_table, own_labels
 from mmil_cli.stages.findings import pick_findings
 from mmil_cli.stages.label_curve import Draws, LabelPoint, label_points
 from mmil_cli.stages.label_sets import Budget
@@ -114,6 +115,7 @@ def run(
     out: Path,
     split: str = "test",
     methods: Sequence[Method] = DEFAULT_METHODS,
+    label_table: Path | None = None,
     findings: Sequence[str] | None = None,
     classes: Sequence[str] = (),
     prompts: str | Path = DEFAULT_PROMPTS,
@@ -137,6 +139,7 @@ def run(
         out: folder for `probe.json` and what belongs to it.
         split: what to score; methods learn from `train`, and choose on `validate`.
         methods: which.
+        label_table: labels of the films, in place of the dataset's own.
         findings: those wanted, in any spelling; None for all the labels there are.
         classes: findings to tell apart among films that have exactly one of them; none for no such task.
         prompts: YAML file or shipped name, for zero-shot.
@@ -159,11 +162,14 @@ def run(
     few, training = few or FewLabels(), training or Training()
     given = load_prompts(prompts) if Method.ZERO_SHOT in methods else {}
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
-    known = evaluation.dataset.label_names
+    dataset = evaluation.dataset
+    told = labels_of_table(label_table, dataset) if label_table else own_labels(dataset)
+    known = told.names
     names = pick_findings(known, findings)
     chosen = tuple(dict.fromkeys(methods))
     task = plan_task(
-        evaluation.dataset,
+        dataset,
+        told,
         names=names,
         classes=pick_findings(known, classes) if classes else (),
         split=split,
@@ -186,7 +192,7 @@ def run(
         points=points,
         num_films=len(task.scored),
         num_patients=len(np.unique(task.patients[task.scored])),
-        notes=(*evaluation.notes(split), *_notes(task), *unused_prompts(given, known, prompts)),
+        notes=(*evaluation.notes(split), *told.notes, *_notes(task), *unused_prompts(given, known, prompts)),
         provenance=evaluation.provenance(
             split=split,
             seed=seed,
@@ -195,6 +201,7 @@ def run(
                 "findings": list(names),
                 "uncertain": str(uncertain),
                 "missing": str(missing),
+                **({"label_table": label_table.name} if label_table else {}),
                 **({"classes": list(classes)} if classes else {}),
                 **({"prompts": Path(prompts).name, "calibrate": calibrate} if given else {}),
                 **({"labels": [b.name for b in few.budgets], "draws": few.num_seeds} if few.budgets else {}),

@@ -12,6 +12,7 @@ from mmil_cli.data.splits import normalise_split
 from mmil_cli.errors import DataError, UsageError
 from mmil_cli.stages.class_targets import ClassTarget, grades_of, one_of
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, join, parts_of
+from mmil_cli.stages.film_labels import FilmLabels
 from mmil_cli.stages.findings import resolve_labels
 from mmil_cli.stages.label_sets import LabelSet
 from mmil_cli.stages.policies import Missing, Uncertain
@@ -96,6 +97,7 @@ class ProbeFeatures:
 
 def plan_task(
     dataset: StudyDataset,
+    told: FilmLabels,
     *,
     names: tuple[str, ...],
     classes: Sequence[str],
@@ -107,8 +109,9 @@ def plan_task(
     """The labels, and the rows of each role.
 
     Args:
-        dataset: with labels.
-        names: the findings, as the dataset spells them.
+        dataset: of the films.
+        told: their labels.
+        names: the findings, as they are spelt there.
         classes: findings that films have exactly one of, to be told apart; none for no such task.
         split: to be scored.
         uncertain: what the label -1 counts as.
@@ -126,8 +129,8 @@ def plan_task(
             "give another --split, or --method zero-shot"
         )
     tune = VALIDATE in dataset.splits and normalise_split(split) != VALIDATE
-    labels = resolve_labels(dataset.labels(names), uncertain=uncertain, missing=missing)
-    further = (one_of(classes, dataset.labels(classes)),) if classes else ()
+    labels = resolve_labels(told.of(names), uncertain=uncertain, missing=missing)
+    further = (one_of(classes, told.of(classes)),) if classes else ()
     return ProbeTask(
         names=names,
         labels=labels,

@@ -13,6 +13,7 @@ from mmil_cli.data.tokenizer import SentenceTokenizer
 from mmil_cli.errors import UsageError, shortened
 from mmil_cli.stages.evaluation import Evaluation, OnProgress, open_evaluation
 from mmil_cli.stages.film import open_film
+from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.gallery import Gallery, ReportScorer, distinct_texts, score_films
 
 DEFAULT_TOP = 10
@@ -173,7 +174,8 @@ def find_reports(
     evaluation = open_evaluation(data, checkpoint=checkpoint, device=device)
     embedder, dataset = evaluation.embedder, evaluation.dataset
     gallery = distinct_texts(dataset, dataset.indices(split))
-    films = [embedder.films([open_film(image, embedder).fitted]) for image in images]
+    opened = [open_film(image, embedder) for image in images]
+    films = [embedder.films([film.fitted]) for film in opened]
     scorer = ReportScorer(embedder, gallery.reports)
     return QueryResult(
         images=tuple(
@@ -181,7 +183,10 @@ def find_reports(
             for image, film in zip(images, films, strict=True)
         ),
         num_gallery=len(gallery.rows),
-        notes=evaluation.notes(None),
+        notes=(
+            *evaluation.notes(None),
+            *(note for film in opened for note in film_notes(film, evaluation.recipe)),
+        ),
         provenance=evaluation.provenance(split=split, seed=None, options={"top": top}),
     )
 

@@ -61,9 +61,9 @@ def fill_store(
         bag = films.regions
         if features is None or mask is None or vectors is None:
             size, dim = bag.features.shape[1:]
-            features = _new(folder / REGIONS, (len(rows), size, dim), "float32")
-            mask = _new(folder / MASK, (len(rows), size), "bool")
-            vectors = _new(folder / VECTORS, (len(rows), dim), "float32")
+            features = new_array(folder / REGIONS, (len(rows), size, dim), "float32")
+            mask = new_array(folder / MASK, (len(rows), size), "bool")
+            vectors = new_array(folder / VECTORS, (len(rows), dim), "float32")
             shape = {"grid": list(bag.grid), "cell_centre": bag.cell_centre}
         features[part], mask[part] = bag.features.float().numpy(), bag.mask.numpy()
         vectors[part] = film_vectors(films)
@@ -95,5 +95,6 @@ def film_vectors(films: ImageFeatures) -> np.ndarray:
     return torch.nn.functional.normalize(total, dim=-1).numpy()
 
 
-def _new(path: Path, shape: tuple[int, ...], kind: str) -> np.memmap:
+def new_array(path: Path, shape: tuple[int, ...], kind: str) -> np.memmap:
+    """An empty .npy file to fill in place."""
     return np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)

@@ -96,7 +96,7 @@ def run(
     evaluation.dataset.require_reports()
     evaluation.dataset.indices(split)
     make_folder(out)
-    counted = _count(evaluation, split=split, on_progress=on_progress)
+    counted = _count(evaluation, out, split=split, on_progress=on_progress)
     tables = {name: _tables(found, seed=seed) for name, found in counted.items()}
     labels = {name: found.labels.table(seed=seed) for name, found in counted.items() if found.labels}
     result = RetrieveResult(
@@ -117,13 +117,13 @@ def run(
 
 
 def _count(
-    evaluation: Evaluation, *, split: str | None, on_progress: OnProgress | None
+    evaluation: Evaluation, out: Path, *, split: str | None, on_progress: OnProgress | None
 ) -> dict[str, Counted]:
-    """By direction. Regions of all films lie in a temporary folder, not in memory."""
+    """By direction. Regions of all films lie in a passing folder in `out`, not in memory."""
     dataset = evaluation.dataset
     rows = dataset.indices(split)
     sides = split_sides(dataset, rows, ordered=evaluation.embedder.unit != "sentence")
-    with tempfile.TemporaryDirectory(prefix="mmil-") as folder:
+    with tempfile.TemporaryDirectory(prefix=".regions-", dir=out) as folder:
         store = fill_store(Path(folder), evaluation, rows, on_progress=on_progress)
         table = ScoreTable(evaluation.embedder, store, sides.distinct)
         return {

@@ -32,7 +32,8 @@ def probe_rows(table: ClassificationTable) -> list[tuple[str, ...]]:
 
 def decision_rows(table: DecisionTable) -> list[tuple[str, ...]]:
     """One row a finding and one for their mean, under `DECISION_COLUMNS`."""
-    named = [*table.findings.items(), (f"mean of {max(table.num_findings.values())}", table.mean)]
+    numbers = _range(list(table.num_findings.values()))  # fewer have a threshold than have both classes
+    named = [*table.findings.items(), (f"mean of {numbers}", table.mean)]
     return [
         (name, *(with_interval(row[m].value, row[m].low, row[m].high) for m in METRICS))
         for name, row in named

@@ -5,11 +5,11 @@ import torch
 
 from mmil_cli.config.prompts import Prompts, load_prompts
 from mmil_cli.config.recipe import RunSection
-from mmil_cli.core.bags import RegionBag, SentenceBag
+from mmil_cli.core.bags import RegionBag, SentenceBag, join_films
 from mmil_cli.core.losses.pairing import pair_batch
-from mmil_cli.core.model import ImageFeatures
 from mmil_cli.data.batches import number_values
 from mmil_cli.data.dataset import StudyDataset
+from mmil_cli.data.studies import Bags
 from mmil_cli.errors import UsageError
 from mmil_cli.inference import Embedder
 from mmil_cli.metrics.classification import auroc
@@ -22,10 +22,8 @@ PROMPTS = "chexpert"
 ZERO_SHOT = "zero_shot_auroc"
 
 
-def validate(
-    embedder: Embedder, dataset: StudyDataset, rows: np.ndarray, *, batch_size: int
-) -> dict[str, float]:
-    """Metrics of some rows, ready for the log.
+def validate(embedder: Embedder, dataset: StudyDataset, bags: Bags, *, batch_size: int) -> dict[str, float]:
+    """Metrics of some films, bagged as in training, ready for the log.
 
     Returns:
         loss: mean over batches of `batch_size` of the training objective without augmentation.
@@ -33,19 +31,21 @@ def validate(
         image_to_text_r@1 / r@5, text_to_image_r@1 / r@5: a match shares the study or the text.
         zero_shot_auroc: mean over the findings that the dataset has labels of and the shipped prompts have
             sentences for, with films of both kinds among the rows; a blank label counts as absent. Left out
-            where there is no such finding.
+            where there is no such finding. Film by film, as `mmil probe` has it.
 
     Nothing at all of no rows.
     """
-    if not len(rows):
+    if not len(bags.rows):
         return {}
-    records = [dataset.row(int(row)) for row in rows]
+    records = [dataset.row(int(row)) for row in bags.rows]
+    rows = bags.all_films()
     images = embedder.dataset(dataset, rows.tolist())
+    regions = join_films(images.regions, torch.from_numpy(bags.bag_of_films()), num_bags=len(records))
     reports = embedder.reports([record.sentences for record in records])
     study = number_values([record.study_id for record in records])
     text = number_values([record.text_key for record in records])
-    recalls = _recalls(embedder.logits(images.regions, reports).numpy(), study.numpy(), text.numpy())
-    losses = _losses(embedder, images, reports, study, text, batch_size)
+    recalls = _recalls(embedder.logits(regions, reports).numpy(), study.numpy(), text.numpy())
+    losses = _losses(embedder, regions, reports, study, text, batch_size)
     return {**losses, **recalls, **_zero_shot(embedder, dataset, rows, images.regions)}
 
 
@@ -107,7 +107,7 @@ def _zero_shot(
 @torch.inference_mode()
 def _losses(
     embedder: Embedder,
-    images: ImageFeatures,
+    images: RegionBag,
     reports: SentenceBag,
     study: torch.Tensor,
     text: torch.Tensor,
@@ -115,7 +115,7 @@ def _losses(
 ) -> dict[str, float]:
     score, losses, chances = embedder.model.score, [], []
     for part in torch.arange(len(study)).split(batch_size):
-        regions = images.regions[part].to(embedder.device)
+        regions = images[part].to(embedder.device)
         bag = reports[part].to(embedder.device)
         pairing = pair_batch(study[part].to(embedder.device), text[part].to(embedder.device))
         losses.append(score.loss(regions, bag, pairing).total.item())

@@ -17,12 +17,17 @@ class RunLog:
     Args:
         path: the file.
         first_step: a resumed run writes again all steps after this one, so later entries are dropped.
+        is_validated: whether the validation after that step is not to come again.
         sinks: get the numbers of every entry too.
     """
 
-    def __init__(self, path: Path, *, first_step: int, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self, path: Path, *, first_step: int, is_validated: bool = True, sinks: Sequence[Sink] = ()
+    ) -> None:
         self.path, self.sinks = path, sinks
-        kept = [entry for entry in read_log(path) if entry["step"] <= first_step] if first_step else []
+        last = {"validate": first_step if is_validated else first_step - 1}
+        found = read_log(path) if first_step else []
+        kept = [entry for entry in found if entry["step"] <= last.get(entry["kind"], first_step)]
         write_text(path, "".join(_line(entry) for entry in kept))
 
     def write(self, kind: str, step: int, **values: Any) -> Entry:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmil_cli.errors import MmilError, NotFinite
 from mmil_cli.training.optim import Optimiser, learning_rate_factor, set_learning_rate
+from mmil_cli.training.sharding import clip_gradients
 
 
 class OnDevice(Protocol):
@@ -170,7 +171,7 @@ def _one_step(
         losses.total.backward()
         sum_gradients(model)
         limit = plan.grad_clip or float("inf")
-        grad_norm = nn.utils.clip_grad_norm_(model.parameters(), limit, error_if_nonfinite=False).item()
+        grad_norm = clip_gradients(model.parameters(), limit).item()
     if not math.isfinite(grad_norm):
         _put_back(model, before)
         raise _not_finite(losses, grad_norm, step)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from mmil_cli.training.sharding import alike
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 UPDATE_RMS = 0.2  # of AdamW's updates, roughly: with it one learning rate serves both
 
@@ -150,7 +152,7 @@ def make_optimiser(
             {"params": [p for p in decayed if id(p) not in chosen], "weight_decay": weight_decay, **rate}
         )
         adamw.append({"params": kept, "weight_decay": 0.0, **rate})
-    rest = AdamW([group for group in adamw if group["params"]], fused=True)
+    rest = AdamW([part for group in adamw for part in alike(group) if part["params"]], fused=True)
     return Optimisers(Muon([group for group in muon if group["params"]]), rest) if chosen else rest
 
 

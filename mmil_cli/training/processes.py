@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from mmil_cli.data.batches import Part
 from mmil_cli.errors import AlreadyTold, MmilError, UsageError
@@ -90,6 +91,8 @@ class Processes:
     def share_weights(self, model: nn.Module) -> None:
         """Gives all processes the weights of the first: a seed may draw others on another processor."""
         for tensor in model.state_dict().values() if self.size > 1 else ():
+            if isinstance(tensor, DTensor):  # a share, of what was alike when it was shared out
+                continue
             shared = tensor.byte() if tensor.dtype == torch.bool else tensor  # not every backend takes bool
             shared = shared.contiguous()
             dist.broadcast(shared, src=0)
@@ -98,7 +101,8 @@ class Processes:
     def sum_gradients(self, model: nn.Module) -> None:
         """Gives all processes the sum of their gradients; None where no process has one."""
         if self.size > 1:
-            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            # What lies in shares was summed as it was shared out (`training.sharding`).
+            trained = [p for p in model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
             for bucket in _buckets(trained):
                 _sum_bucket(bucket)
 

@@ -16,6 +16,7 @@ from mmil_cli.config.compare import differences
 from mmil_cli.errors import CheckpointError, UsageError
 from mmil_cli.files import write_atomic
 from mmil_cli.training.optim import Optimiser
+from mmil_cli.training.sharding import HasState, shares_of_moments, shares_of_weights
 
 SavedState = dict[str, Any]
 
@@ -56,7 +57,7 @@ WORDS = {"recipe": "recipe", "dataset_hash": "dataset", "version": "version of m
 
 
 def save_state(
-    path: Path, *, model: nn.Module, optimiser: Optimiser, reached: Resumed, identity: RunIdentity
+    path: Path, *, model: HasState, optimiser: HasState, reached: Resumed, identity: RunIdentity
 ) -> None:
     """Writes the state that a run has reached; the older state stays until the new one is whole."""
     state = {
@@ -94,8 +95,8 @@ def load_state(
     state = from_first(functools.partial(_read_of_run, path, identity))
     if state is None:
         return Resumed()
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    model.load_state_dict(shares_of_weights(state["model"], model))
+    optimiser.load_state_dict(shares_of_moments(state["optimiser"], optimiser.param_groups))
     return Resumed(**state["reached"])
 
 

@@ -63,7 +63,9 @@ def test_a_file_in_the_way_is_told_before_the_work(invoke, tmp_path):
     assert (tmp_path / "bench").read_text() == "mine"
 
 
-@pytest.mark.parametrize("arguments", [("bench", "--help"), ("bench", "mi", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("bench", "--help"), ("bench", "mi", "--help"), ("bench", "pretrain", "--help")]
+)
 def test_help_loads_nothing_heavy_and_shows_an_example(arguments):
     code = (
         "import sys\nfrom mmil_cli.cli import app\n"
@@ -73,4 +75,32 @@ def test_help_loads_nothing_heavy_and_shows_an_example(arguments):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
-    assert "mmil bench mi --quick" in " ".join(result.stdout.split())
+    example = "mmil bench pretrain datasets/mine" if "pretrain" in arguments else "mmil bench mi --quick"
+    assert example in " ".join(result.stdout.split())
+
+
+def test_a_quick_run_of_the_engine_shows_every_comparison(invoke, tmp_path):
+    reports = tmp_path / "reports.txt"
+    sentences = ["No effusion.", "Left effusion.", "The heart is large.", "Lungs are clear."]
+    lines = [f"FINDINGS: {sentences[n % 4]} {sentences[(n + 1) % 4]} Film of kind {n}." for n in range(20)]
+    reports.write_text("\n".join(lines))
+    outcome = invoke("bench", "engine", "--quick", "--reports", reports, "--out", tmp_path / "bench")
+    assert outcome.exit_code == 0
+    record = json.loads((tmp_path / "bench" / "bench_engine.json").read_text())
+    once, *lots = record["rows"]
+    assert once["work"] == "16 reports, 48 sentences, 20 distinct"
+    assert [row["work"] for row in lots] == [f"ResNet-18 at 128 pixels, batch {size}" for size in (4, 8)]
+    assert all(0 < row["low"] <= row["time"] <= row["high"] for row in record["rows"])
+    assert all(row["work"] in outcome.stdout for row in record["rows"])
+    assert record["provenance"]["command"] == "mmil bench engine --reports FILE --quick"
+
+
+def test_reports_that_cannot_be_had_are_told(invoke, tmp_path):
+    from mmil_cli.errors import DataError
+
+    (tmp_path / "few.txt").write_text("No effusion.\n")
+    for path, says in ((tmp_path / "few.txt", "has 1 reports, and 16 are wanted"),
+                       (tmp_path / "none.txt", "cannot be read")):  # fmt: skip
+        outcome = invoke("bench", "engine", "--quick", "--reports", path, "--out", tmp_path / "bench")
+        assert isinstance(outcome.exception, DataError)
+        assert says in str(outcome.exception)

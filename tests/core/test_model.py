@@ -149,7 +149,8 @@ def test_torchvision_networks_are_cut_at_the_grid_that_is_wanted(name, layer, gr
     [
         ("resnet19", "", "did you mean 'resnet18'"),
         ("resnet18", "layer9", "layer4"),
-        ("vit_b_16", "", "name the layer"),
+        ("resnet18", "layer9", "conv1, layer1, layer2, layer3, layer4"),
+        ("maxvit_t", "", "name the layer"),
         ("resnet18", "fc", "no feature map"),
     ],
 )

@@ -10,11 +10,11 @@ from source_files import film
 from mmil_cli.data.convert import Example, Rejection
 from mmil_cli.data.geometry import Affine
 from mmil_cli.data.info import read_info
-from mmil_cli.data.manifest import Record
+from mmil_cli.data.manifest import STATE_BYTES, Record
 from mmil_cli.data.pixels import Encoding, encode
 from mmil_cli.data.progress import Plan, Workshop, finished_dataset
 from mmil_cli.data.reports import Section
-from mmil_cli.data.shards import BATCH_ROWS, Layout, ShardWriter
+from mmil_cli.data.shards import BATCH_ROWS, PART_RECORDS, Layout, ShardWriter, count_splits
 from mmil_cli.errors import UsageError
 
 LABELS = ("Edema", "No Finding")
@@ -41,6 +41,7 @@ def example(number: int, encoding: Encoding = Encoding.PNG) -> Example:
         spacing_mm=(0.139, 0.14) if number % 2 else None,
         to_source=Affine(2.0, 2.0, 0.0, 0.0),
         view="PA",
+        orientation="",
         sections=(Section("findings", f"Film {number}."), Section("history", "Cough.")),
         sentences=(f"Film {number}.",),
         text_key=f"film {number}",
@@ -60,13 +61,36 @@ def outcomes(number: int) -> list[Example | Rejection]:
 
 
 def write(folder: Path, items: list[Example | Rejection], **options: object) -> None:
-    workshop = Workshop(folder)
-    workshop.start(PLAN, overwrite=False)
-    writer = ShardWriter(workshop, layout(Path(), **options))  # type: ignore[arg-type]
-    for item in items[writer.records :]:
-        writer.add(item)
-    writer.flush()
-    writer.publish(PLAN, {"mmil": "test"})
+    with Workshop(folder) as workshop:
+        workshop.start(PLAN, states(len(items)), overwrite=False)
+        writer = ShardWriter(workshop, layout(Path(), **options))  # type: ignore[arg-type]
+        add(writer, items, start=writer.records)
+        writer.flush()
+        counts = count_splits([item.record for item in items], writer.kept)
+        writer.publish(PLAN, {"mmil": "test"}, counts)
+
+
+def begin(folder: Path, items: list[Example | Rejection]) -> Workshop:
+    """What is there of a run that was interrupted after these."""
+    with Workshop(folder) as workshop:
+        workshop.start(PLAN, states(len(items)), overwrite=False)
+        writer = ShardWriter(workshop, layout(Path()))
+        add(writer, items)
+        writer.close()
+    return workshop
+
+
+def state(number: int) -> bytes:
+    return number.to_bytes(STATE_BYTES)
+
+
+def states(number: int) -> bytes:
+    return b"".join(map(state, range(number)))
+
+
+def add(writer: ShardWriter, items: list[Example | Rejection], *, start: int = 0) -> None:
+    for number, item in enumerate(items[start:], start=start):
+        writer.add(item, state=state(number))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -76,7 +100,8 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_the_folder_holds_shards_info_and_rejected(tmp_path: Path) -> None:
     write(tmp_path / "data", outcomes(10))
     assert list(content(tmp_path / "data")) == [
-        "dataset.json", "rejected.csv", "shard-00000.arrow", "shard-00001.arrow", "shard-00002.arrow",
+        "dataset.json", "records.bin", "rejected.csv",
+        "shard-00000.arrow", "shard-00001.arrow", "shard-00002.arrow",
     ]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     info = read_info(tmp_path / "data")
@@ -99,12 +124,7 @@ def test_the_folder_holds_shards_info_and_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 5, 9, 10])
 def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, stop: int) -> None:
     write(tmp_path / "whole", outcomes(10))
-    workshop = Workshop(tmp_path / "data")
-    workshop.start(PLAN, overwrite=False)
-    writer = ShardWriter(workshop, layout(Path()))
-    for item in outcomes(10)[:stop]:
-        writer.add(item)
-    writer.close()
+    begin(tmp_path / "data", outcomes(10)[:stop])
     assert not (tmp_path / "data").exists()
     write(tmp_path / "data", outcomes(10))
     assert content(tmp_path / "data") == content(tmp_path / "whole")
@@ -112,12 +132,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, stop: int) 
 
 def test_a_damaged_shard_of_an_interrupted_run_is_made_again(tmp_path: Path) -> None:
     write(tmp_path / "whole", outcomes(10))
-    workshop = Workshop(tmp_path / "data")
-    workshop.start(PLAN, overwrite=False)
-    writer = ShardWriter(workshop, layout(Path()))
-    for item in outcomes(10):
-        writer.add(item)
-    writer.close()
+    workshop = begin(tmp_path / "data", outcomes(10))
     (workshop.dataset / "shard-00001.arrow").write_bytes(b"cut")
     write(tmp_path / "data", outcomes(10))
     assert content(tmp_path / "data") == content(tmp_path / "whole")
@@ -140,14 +155,50 @@ def test_memory_is_bounded_by_batches(tmp_path: Path) -> None:
 
 
 def test_another_plan_is_refused_but_replaced_when_asked(tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path / "data")
-    workshop.start(PLAN, overwrite=False)
-    with pytest.raises(UsageError, match=r"interrupted run for data .*side: 64, now 32.*--overwrite"):
-        workshop.start(Plan({"side": 32}, "source"), overwrite=False)
-    with pytest.raises(UsageError, match="source have changed"):
-        workshop.start(Plan({"side": 64}, "other"), overwrite=False)
-    workshop.start(Plan({"side": 32}, "source"), overwrite=True)
-    workshop.start(Plan({"side": 32}, "source"), overwrite=False)
+    with begin(tmp_path / "data", []) as workshop:
+        with pytest.raises(UsageError, match=r"interrupted run for data .*side: 64, now 32.*--overwrite"):
+            workshop.start(Plan({"side": 32}, "source"), b"", overwrite=False)
+        workshop.start(Plan({"side": 32}, "source"), b"", overwrite=True)
+        workshop.start(Plan({"side": 32}, "source"), b"", overwrite=False)
+
+
+@pytest.mark.parametrize("changed", [0, 4, 9])
+def test_parts_stay_up_to_the_first_record_that_has_changed(tmp_path: Path, changed: int) -> None:
+    now = bytearray(states(10))
+    now[changed * STATE_BYTES] ^= 1
+    with begin(tmp_path / "data", outcomes(10)) as workshop:  # whole parts end after the records 3 and 6
+        workshop.start(PLAN, bytes(now), overwrite=False)
+        assert ShardWriter(workshop, layout(Path())).records == {0: 0, 4: 4, 9: 7}[changed]
+
+
+def test_records_without_rows_are_remembered_and_held_no_longer_than_a_part(tmp_path: Path) -> None:
+    items: list[Example | Rejection] = [rejection(n) for n in range(3 * PART_RECORDS + 2)]
+    writer = ShardWriter(begin(tmp_path / "data", items), layout(Path()))
+    assert (writer.records, writer.rejected) == (3 * PART_RECORDS, {"missing-file": 3 * PART_RECORDS})
+    write(tmp_path / "data", [*items, example(60)])
+    assert read_info(tmp_path / "data").rejected == {"missing-file": len(items)}
+    assert (tmp_path / "data/rejected.csv").read_text().count("missing-file") == len(items)
+
+
+def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+    told = r"another run is making .*data just now"
+    with (
+        begin(tmp_path / "data", []) as first,
+        pytest.raises(UsageError, match=told),
+        Workshop(first.target),
+    ):
+        raise AssertionError
+    with Workshop(first.target) as second:
+        second.start(PLAN, b"", overwrite=False)
+
+
+def test_what_was_moved_aside_comes_back_when_the_run_was_killed_between_two_renames(tmp_path: Path) -> None:
+    write(tmp_path / "data", outcomes(10))
+    before = content(tmp_path / "data")
+    workshop = begin(tmp_path / "data", [])
+    (tmp_path / "data").rename(workshop.folder / "old")
+    with Workshop(tmp_path / "data"):
+        assert content(tmp_path / "data") == before
 
 
 def test_a_finished_dataset_is_known_again(tmp_path: Path) -> None:

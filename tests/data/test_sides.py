@@ -55,9 +55,11 @@ def test_a_turned_film_is_the_mirror_image_with_its_cover_and_its_way_back():
 def test_a_reader_turns_film_words_and_text_of_a_study_together(tiny_table_dataset):
     from mmil_cli.data.batches import Collate, PairReader
     from mmil_cli.data.sides import is_turned, swap_sides
+    from mmil_cli.data.studies import one_film_bags
 
     dataset, tokenizer = tiny_table_dataset
-    options = {"size": 32, "fit": "pad", "max_sentences": 9, "unit": "sentence", "seed": 1}
+    bags = one_film_bags(np.arange(len(dataset)))
+    options = {"bags": bags, "size": 32, "fit": "pad", "max_sentences": 9, "unit": "sentence", "seed": 1}
     plain, flipping = (PairReader(dataset, **options, flip=flip) for flip in (0.0, 0.5))
     keys = [(3, row) for row in range(12)]
     turned = [is_turned(0.5, seed=1, step=3, study=dataset.row(row).study_id) for _, row in keys]
@@ -65,11 +67,11 @@ def test_a_reader_turns_film_words_and_text_of_a_study_together(tiny_table_datas
     for key, is_mirrored in zip(keys, turned, strict=True):
         before, after = plain[key], flipping[key]
         if is_mirrored:
-            assert (after.pixels == before.pixels[:, ::-1]).all()
+            assert (after.films[0].pixels == before.films[0].pixels[:, ::-1]).all()
             assert after.sentences == tuple(map(swap_sides, before.sentences))
             assert after.row.text_key == swap_sides(before.row.text_key)
         else:
-            assert (after.pixels == before.pixels).all()
+            assert (after.films[0].pixels == before.films[0].pixels).all()
             assert (after.sentences, after.row.text_key) == (before.sentences, before.row.text_key)
     batch = Collate(tokenizer)([flipping[key] for key in keys])
     for number, (place, is_mirrored) in enumerate(zip(batch.sentence_index, turned, strict=True)):

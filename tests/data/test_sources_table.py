@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from source_files import table_rows, write_csv, write_table
 
-from mmil_cli.data.manifest import Manifest, check_manifest, fingerprint
+from mmil_cli.data.manifest import Manifest, check_manifest, record_states
 from mmil_cli.data.sources.find import find_records
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.errors import DataError, UsageError
@@ -217,12 +217,12 @@ def test_an_empty_source_is_refused(tmp_path: Path) -> None:
 
 def test_the_fingerprint_sees_changes_of_rows_and_files(tmp_path: Path) -> None:
     path = write_table(tmp_path, table_rows(3))
-    before = fingerprint(find(path))
-    assert before == fingerprint(find(path))
+    before = record_states(find(path))
+    assert before == record_states(find(path))
     film = tmp_path / "films/001.png"
     content = film.read_bytes()
     film.unlink()
-    without = fingerprint(find(path))
+    without = record_states(find(path))
     film.write_bytes(content + b" ")
-    changed = fingerprint(find(path))
+    changed = record_states(find(path))
     assert len({before, without, changed}) == 3

@@ -1,8 +1,11 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from mmil_cli.data.manifest import Record
-from mmil_cli.data.splits import assign_splits, normalise_split, split_of
+from mmil_cli.data.splits import assign_splits, check_split_names, normalise_split, split_of
+from mmil_cli.errors import DataError
 
 
 def records(patients: list[str], split: str | None = None) -> list[Record]:
@@ -51,3 +54,18 @@ def test_all_images_of_a_patient_are_in_one_split() -> None:
 def test_splits_of_the_source_are_left_alone() -> None:
     named = [*records(["a", "b"], "train"), *records(["c"])]
     assert [record.split for record in assign_splits(named)] == ["train", "train", None]
+
+
+@pytest.mark.parametrize(
+    "name", ["trian", "tran", "traain", "tarin", "tesst", "tets", "valdiation", "vlidate"]
+)
+def test_a_slip_of_the_pen_makes_no_split_of_its_own(name: str) -> None:
+    with pytest.raises(DataError, match=rf"misspelt: '{name}' of 2 records \(is it t?"):
+        check_split_names([*records(["a", "b"], name), *records(["c"], "train")])
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "validate", "test", "dev", "eval", "train2", "test-b", "rest", "own"]
+)
+def test_splits_of_ones_own_are_free(name: str) -> None:
+    check_split_names([*records(["a"], name), *records(["b"], None)])

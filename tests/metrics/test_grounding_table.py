@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,11 @@ NAN = float("nan")
 
 
 def scores_of(values: list[float]) -> list[GroundingScores]:
-    return [GroundingScores(abs(v), v, v / 2, v / 3, float(v > 0), v + 1) for v in values]
+    firsts = [(abs(v), v, v / 2, v / 3, float(v > 0), v + 1) for v in values]
+    others = range(len(METRICS) - 6)
+    return [
+        GroundingScores(*first, *(v / 2**i for i in others)) for v, first in zip(values, firsts, strict=True)
+    ]
 
 
 def many(seed: int, size: int) -> list[GroundingScores]:
@@ -37,7 +41,9 @@ def test_micro_is_over_samples_and_macro_over_findings() -> None:
 
 def test_one_finding_makes_micro_and_macro_equal() -> None:
     table = grounding_table(many(0, 30), groups=range(30), names=["edema"] * 30, samples=100)
-    assert table.micro.metrics == table.macro.metrics == table.findings[0].metrics
+    for metric, value in table.micro.metrics.items():
+        for other in (table.macro.metrics[metric], table.findings[0].metrics[metric]):
+            assert astuple(other) == pytest.approx(astuple(value), rel=1e-12)
     measured = table.micro.metrics["cnr_signed"]
     assert measured.low < measured.value < measured.high
 
@@ -74,7 +80,7 @@ def test_no_samples_give_no_numbers() -> None:
 
 
 def _with_cnr(values: np.ndarray) -> list[GroundingScores]:
-    return [GroundingScores(value, value, 0.5, 0.5, 0.5, 0.5) for value in values]
+    return [GroundingScores(value, value, *[0.5] * (len(METRICS) - 2)) for value in values]
 
 
 def test_pairing_removes_what_both_sides_share() -> None:

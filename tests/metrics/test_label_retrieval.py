@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mmil_cli.metrics import label_retrieval
 from mmil_cli.metrics.label_retrieval import LabelCounter, LabelSide, LabelTable
 
 LABELS = np.array([[1, 0], [1, np.nan], [0, 1], [-1, 1], [1, 0], [0, np.nan]], np.float32)
@@ -50,3 +51,16 @@ def test_without_a_positive_there_is_no_table() -> None:
     counter = LabelCounter(("Never",), side, side, ks=(1,))
     counter.add(np.arange(6), SCORES)
     assert counter.table() is None
+
+
+def test_of_many_queries_an_even_part_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_retrieval, "MOST_QUERIES", 3)
+    labels = np.ones((10, 1), np.float32)
+    labels[7] = 0
+    side = LabelSide(labels, np.arange(10))
+    counter = LabelCounter(("Edema",), side, side, ks=(1,))
+    for start in (0, 4, 8):
+        rows = np.arange(start, min(start + 4, 10))
+        counter.add(rows, np.random.default_rng(0).random((len(rows), 10)))
+    assert counter.cases()["Edema"].queries.tolist() == [0, 3, 6]
+    assert side.labels.sum() == 9

@@ -11,7 +11,7 @@ from mmil_cli.data.info import DatasetInfo
 from mmil_cli.data.pixels import Encoding, decode, encode
 from mmil_cli.data.progress import Plan, Workshop
 from mmil_cli.data.reports import Section
-from mmil_cli.data.shards import Layout, ShardWriter
+from mmil_cli.data.shards import Layout, ShardWriter, count_splits
 from mmil_cli.data.sources.find import find_records
 from mmil_cli.data.sources.options import SourceOptions
 
@@ -41,13 +41,14 @@ def write_dataset(
     folder: Path, examples: Sequence[Example], label_names: tuple[str, ...], *, shard_rows: int = 32
 ) -> DatasetInfo:
     """The examples as a dataset folder, whatever is wrong with them."""
-    workshop, plan = Workshop(folder), Plan({}, "planted")
-    workshop.start(plan, overwrite=False)
-    writer = ShardWriter(workshop, Layout(label_names, Encoding.PNG, SIDE, folder, shard_rows))
-    for example in examples:
-        writer.add(example)
-    writer.flush()
-    return writer.publish(plan, {})
+    plan, records = Plan({}, "planted"), [example.record for example in examples]
+    with Workshop(folder) as workshop:
+        workshop.start(plan, b"", overwrite=False)
+        writer = ShardWriter(workshop, Layout(label_names, Encoding.PNG, SIDE, folder, shard_rows))
+        for example in examples:
+            writer.add(example, state=bytes(16))
+        writer.flush()
+        return writer.publish(plan, {"mmil": "test"}, count_splits(records, writer.kept))
 
 
 def pixels(example: Example) -> np.ndarray:

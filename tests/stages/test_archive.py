@@ -15,15 +15,9 @@ from PIL import Image
 from mmil_cli.checkpoint import read_tensors
 from mmil_cli.errors import CheckpointError, DataError, UsageError
 from mmil_cli.stages.archive import Archive, build_archive, coarse_regions, open_archive
-from mmil_cli.stages.archive_query import (
-    Filter,
-    films_for_text,
-    films_like,
-    full_scores,
-    reports_for_film,
-    select_films,
-    shortlist,
-)
+from mmil_cli.stages.archive_filter import Filter, select_films
+from mmil_cli.stages.archive_query import films_for_text, films_like, reports_for_film
+from mmil_cli.stages.archive_scores import full_scores, shortlist
 from mmil_cli.stages.contact_sheet import contact_sheet
 from mmil_cli.stages.gallery import ReportScorer
 from mmil_cli.stages.query import find_films, find_reports
@@ -207,6 +201,13 @@ def test_what_is_no_index_is_not_replaced(tiny_dataset: Path, tiny_run: Path, tm
 def test_an_unknown_film_is_refused(archive: Archive) -> None:
     with pytest.raises(UsageError, match="did you mean 'film"):
         films_like(archive, "film03", chosen=EVERYTHING)
+
+
+def test_a_film_in_colour_is_told(archive: Archive, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "photo.png")
+    answer = reports_for_film(archive, tmp_path / "photo.png", chosen=EVERYTHING, top=1)
+    assert "is in colour" in answer.notes[0]
 
 
 def test_paths_in_the_index_are_relative(folder: Path) -> None:

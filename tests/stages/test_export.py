@@ -145,6 +145,42 @@ def test_our_transformer_is_that_of_megatron(heads):
     assert expected[mask].std() > 0.1
 
 
+def test_an_encoder_of_hugging_face_comes_back_as_it_is(tmp_path):
+    from transformers import AutoModel, BertConfig, BertModel
+
+    from mmil_cli.core.encoders.text import HuggingFaceText
+    from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece
+    from mmil_cli.stages.export_text import SAMPLES, write_text_tower
+
+    tokenizer = SentenceTokenizer(learn_wordpiece(SAMPLES, vocabulary_size=200), max_tokens=16)
+    config = BertConfig(
+        vocab_size=tokenizer.vocabulary_size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    assert write_text_tower(HuggingFaceText(BertModel(config)), tokenizer, tmp_path) < 1e-5
+    assert type(AutoModel.from_pretrained(tmp_path)).__name__ == "BertModel"
+
+
+def test_a_text_folder_with_another_network_in_it_is_seen(tmp_path, monkeypatch):
+    from mmil_cli.core.encoders.text import SmallTransformer
+    from mmil_cli.data.tokenizer import SentenceTokenizer, learn_wordpiece
+    from mmil_cli.stages import export_text
+
+    tokenizer = SentenceTokenizer(learn_wordpiece(export_text.SAMPLES, vocabulary_size=200), max_tokens=16)
+    ours, another = (
+        SmallTransformer(
+            vocabulary_size=tokenizer.vocabulary_size, width=8, num_layers=1, num_heads=2, max_tokens=16
+        )
+        for _ in range(2)
+    )
+    network = export_text.megatron_bert(another, padding=0)
+    monkeypatch.setattr(export_text, "megatron_bert", lambda *_, **__: network)
+    assert export_text.write_text_tower(ours, tokenizer, tmp_path) > 0.1
+
+
 @pytest.mark.parametrize(
     ("name", "layer", "kind"),
     [

@@ -105,7 +105,7 @@ def test_the_critical_region_and_the_weights_are_those_of_the_score(
 
 
 def test_a_film_like_those_of_the_training_has_no_notes(loaded: LoadedCheckpoint, patches: Patches) -> None:
-    assert film_notes(open_film(patches.films / "test000.png", loaded.embedder), loaded) == ()
+    assert film_notes(open_film(patches.films / "test000.png", loaded.embedder), loaded.recipe) == ()
 
 
 def test_what_a_film_is_unlike_is_said(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_a_film_is_unlike_is_said(loaded: LoadedCheckpoint, tmp_path: Path)
     Image.fromarray(blank).save(tmp_path / "blank.png")
     Image.fromarray(grey[:25, :25, 0]).save(tmp_path / "small.png")
     said = {
-        name: film_notes(open_film(tmp_path / f"{name}.png", loaded.embedder), loaded)
+        name: film_notes(open_film(tmp_path / f"{name}.png", loaded.embedder), loaded.recipe)
         for name in ("colour", "grey", "blank", "small")
     }
     assert said["grey"] == ()
@@ -128,9 +128,9 @@ def test_what_a_film_is_unlike_is_said(loaded: LoadedCheckpoint, tmp_path: Path)
     assert "is enlarged" in said["small"][0]
     assert colour_share(tmp_path / "grey.png") == 0
     film = replace(open_film(tmp_path / "grey.png", loaded.embedder), view="LATERAL")
-    assert "lateral film" in film_notes(film, loaded)[0]
+    assert "lateral film" in film_notes(film, loaded.recipe)[0]
     data = loaded.recipe.data.model_copy(update={"views": ("PA", "AP")})
-    of_frontals = replace(loaded, recipe=loaded.recipe.model_copy(update={"data": data}))
+    of_frontals = loaded.recipe.model_copy(update={"data": data})
     assert "the model has seen PA, AP only" in film_notes(film, of_frontals)[0]
 
 

@@ -1,7 +1,5 @@
 import csv
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ from mmil_cli.cli.preprocess import preprocess
 from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.pixels import Encoding
 from mmil_cli.data.sources.options import SourceOptions
-from mmil_cli.errors import DataError, MmilError, UsageError
-from mmil_cli.stages.preprocess import run
+from mmil_cli.errors import DataError, UsageError
+from mmil_cli.stages.preprocess import Progress, run
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -74,8 +72,8 @@ class Stopped(Exception):
     pass
 
 
-def stop_after(number: int) -> Callable[[int, int], None]:
-    def on_progress(done: int, total: int) -> None:
+def stop_after(number: int) -> Progress:
+    def on_progress(done: int, total: int, rejected: Mapping[str, int]) -> None:
         if done == number:
             raise Stopped
 
@@ -97,37 +95,11 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, over
         tmp_path / "data",
         shard_rows=6,
         overwrite=overwrite,
-        on_progress=lambda done, total: seen.append((done, total)),
+        on_progress=lambda done, total, rejected: seen.append((done, total)),
     )
     assert result.resumed == 13
     assert seen == [(done, 20) for done in range(14, 21)]
     assert content(tmp_path / "data") == content(tmp_path / "whole")
-
-
-class DyingExecutor(Executor):
-    """Works until its worker dies at one record."""
-
-    def __init__(self, dies_at: int) -> None:
-        self.calls, self.dies_at = 0, dies_at
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.calls += 1
-        if self.calls >= self.dies_at:
-            future.set_exception(BrokenProcessPool("a child was killed"))
-        else:
-            future.set_result(fn(*args, **kwargs))
-        return future
-
-
-def test_a_dying_worker_leaves_what_is_finished(tmp_path: Path) -> None:
-    source = write_table(tmp_path, table_rows(20))
-    with pytest.raises(
-        MmilError, match=r"worker process died .* near the images i14, .*fewer --workers"
-    ) as raised:
-        run(source, tmp_path / "data", shard_rows=6, executor=DyingExecutor(15))
-    assert raised.value.exit_code == 1
-    assert run(source, tmp_path / "data", shard_rows=6).resumed == 12
 
 
 def test_the_same_again_is_complete_already(tmp_path: Path) -> None:
@@ -164,7 +136,7 @@ def test_a_changed_source_is_seen(tmp_path: Path) -> None:
     source = write_table(tmp_path, table_rows(4))
     run(source, tmp_path / "data")
     (tmp_path / "films/001.png").unlink()
-    with pytest.raises(UsageError, match="source have changed"):
+    with pytest.raises(UsageError, match=r"1 records of .* have changed since, .*\(i1\).*--overwrite"):
         run(source, tmp_path / "data")
 
 
@@ -247,7 +219,7 @@ def test_reports_in_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"side": 8}, "--side is 8"), ({"workers": 0}, "--workers"), ({"max_rejected": 2}, "share")],
+    [({"side": 8}, "--side is 8"), ({"workers": -1}, "--workers"), ({"max_rejected": 2}, "share")],
 )
 def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):

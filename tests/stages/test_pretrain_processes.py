@@ -40,9 +40,24 @@ JOBS = {
         "score.same_group=positive",
     ),
     "in lots": ("data.chunk=2", "image.encoder=squeezenet1_1", "image.layer=features.3"),  # has no batch norm
+    "bags and thaw": ("data.films=bag", "image.freeze=stages.1", "image.thaw=0.5", "data.batch_size=7"),
     "resumed": (),
+    "in shares": ("run.shard=true",),
+    "in shares, resumed": ("run.shard=true",),
+    "in shares and lots": (
+        "run.shard=true",
+        "data.chunk=2",
+        "image.encoder=squeezenet1_1",
+        "image.layer=features.3",
+    ),
 }
 STOPPED_AT = 5
+OF_THREE = ("data.batch_size=8",)
+
+
+def of_one(overrides):
+    """What one process is given for the same outcome."""
+    return tuple(override for override in overrides if override != "run.shard=true")
 
 
 def pretrain(data, out, *overrides, **options):
@@ -68,13 +83,44 @@ def work(rank, data, folder, ports):
     torch.set_num_threads(1)
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1"}
     os.environ.update({name: str(value) for name, value in place.items()})
-    for (name, overrides), port in zip(JOBS.items(), ports[:-1], strict=True):
+    for (name, overrides), port in zip(JOBS.items(), ports[:-2], strict=True):
         os.environ["MASTER_PORT"] = str(port)
+        if name == "in shares, resumed":
+            be_told_to_stop(data, folder / name, *overrides)
+            os.environ["MASTER_PORT"] = str(ports.pop())
         seen = []
         result = pretrain(data, folder / name, *overrides, watchers=Watchers(on_step=seen.append))
         assert len(seen) == (result.num_steps - result.resumed_at if rank == 0 else 0)
     os.environ["MASTER_PORT"] = str(ports[-1])
     find_a_fault(rank, data, folder)
+
+
+def be_told_to_stop(data, out, *overrides):
+    """As by Ctrl-C in the middle of a run, which the first process hears."""
+    from mmil_cli.errors import MmilError
+    from mmil_cli.stages.pretrain import Watchers
+
+    def hear(progress):
+        if progress.step == STOPPED_AT:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(MmilError):  # one process tells it, the other is silent
+        pretrain(data, out, *overrides, watchers=Watchers(on_step=hear))
+    torch.distributed.destroy_process_group()  # which ends with a process that failed
+
+
+def work_of_three(rank, data, folder, port):
+    """One of three processes, whose parts of a batch are uneven."""
+    torch.set_num_threads(1)
+    place = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": 3,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    os.environ.update({name: str(value) for name, value in place.items()})
+    pretrain(data, folder / "three", *OF_THREE)
 
 
 def find_a_fault(rank, data, folder):
@@ -108,7 +154,7 @@ def by_two(tiny_dataset, tmp_path_factory):
         pretrain(tiny_dataset, folder / "resumed", watchers=Watchers(on_step=pull_the_plug))
     multiprocessing.set_forkserver_preload(["torch", "mmil_cli.stages.pretrain"])  # imported once for both
     torch.multiprocessing.start_processes(
-        work, args=(tiny_dataset, folder, free_ports(len(JOBS) + 1)), nprocs=2, start_method="forkserver"
+        work, args=(tiny_dataset, folder, free_ports(len(JOBS) + 2)), nprocs=2, start_method="forkserver"
     )
     return folder
 
@@ -117,16 +163,18 @@ def by_two(tiny_dataset, tmp_path_factory):
 def by_one(tiny_dataset, tmp_path_factory):
     """The run folders of one process with the same recipes."""
     folder = tmp_path_factory.mktemp("one")
-    for overrides in set(JOBS.values()):
+    for overrides in {of_one(overrides) for overrides in JOBS.values()}:
         pretrain(tiny_dataset, folder / str(overrides), *overrides)
     return folder
 
 
 def entries_of(run):
-    """The log without times, and without what is read of the films of the first process alone."""
-    left_out = ("kind", "films_per_second", "waiting", "effective_regions")
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.endswith(left_out)} for line in lines]
+    """The log without times and warnings, and without what is read of the first process alone."""
+    of_one = ("effective_regions", "spread", "chance_loss", "memory_mib")
+    left_out = ("kind", "films_per_second", "waiting", *of_one)
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    told = [entry for entry in entries if entry["kind"] != "warning"]
+    return [{key: value for key, value in entry.items() if not key.endswith(left_out)} for entry in told]
 
 
 def weights_of(run):
@@ -143,21 +191,55 @@ def weights_of(run):
 
 @pytest.mark.parametrize("job", JOBS)
 def test_two_processes_have_the_losses_of_one_step_by_step(by_one, by_two, job):
-    expected, found = entries_of(by_one / str(JOBS[job])), entries_of(by_two / job)
-    assert len(found) == len(expected) > 10
-    for one, two in zip(expected, found, strict=True):
-        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
-    losses = [entry["loss"] for entry in expected]
-    assert max(losses) - min(losses) > 1e-2
+    assert_same_losses(by_one / str(of_one(JOBS[job])), by_two / job)
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_two_processes_end_with_the_weights_of_one(by_one, by_two, job):
-    expected, found = weights_of(by_one / str(JOBS[job])), weights_of(by_two / job)
+    assert_same_weights(by_one / str(of_one(JOBS[job])), by_two / job)
+
+
+def test_three_processes_are_one(tiny_dataset, tmp_path):
+    pretrain(tiny_dataset, tmp_path / "one", *OF_THREE)
+    multiprocessing.set_forkserver_preload(["torch", "mmil_cli.stages.pretrain"])
+    torch.multiprocessing.start_processes(
+        work_of_three, args=(tiny_dataset, tmp_path, free_ports(1)[0]), nprocs=3, start_method="forkserver"
+    )
+    assert_same_losses(tmp_path / "one", tmp_path / "three")
+    assert_same_weights(tmp_path / "one", tmp_path / "three")
+
+
+def assert_same_losses(one, several):
+    expected, found = entries_of(one), entries_of(several)
+    assert len(found) == len(expected) > 10
+    for mine, theirs in zip(expected, found, strict=True):
+        assert theirs == pytest.approx(mine, rel=1e-3, abs=1e-5)
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-5)
+    losses = [entry["loss"] for entry in expected]
+    assert max(losses) - min(losses) > 1e-2
+
+
+def assert_same_weights(one, several):
+    expected, found = weights_of(one), weights_of(several)
     assert found.keys() == expected.keys()
     for name, weight in expected.items():
         torch.testing.assert_close(found[name], weight, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "processes", "sentence"),
+    [
+        (("run.shard=true",), 1, "start several with torchrun"),
+        (("run.shard=true", "optim.optimiser=muon"), 2, "muon needs it whole"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(overrides, processes, sentence):
+    from mmil_cli.config.load import load_recipe
+    from mmil_cli.errors import UsageError
+    from mmil_cli.stages.pretrain_shares import refuse_shares
+
+    with pytest.raises(UsageError, match=sentence):
+        refuse_shares(load_recipe(None, overrides=overrides), processes)
 
 
 def test_all_that_a_run_leaves_is_there(by_one, by_two):
@@ -213,7 +295,7 @@ def test_a_process_that_dies_ends_the_job_with_one_message_and_whole_files(tiny_
     assert "Exception ignored" not in stderr  # of a reader of data that died before its owner
     names = {path.name for path in tmp_path.rglob("*")}
     assert not {name for name in names if name.startswith(".")}
-    step = torch.load(tmp_path / "run" / "state.pt")["step"]
+    step = torch.load(tmp_path / "run" / "state.pt")["reached"]["step"]
     assert step > 0
     assert step <= read_log(tmp_path / "run" / "log.jsonl")[-1]["step"]
 

@@ -112,24 +112,29 @@ def test_signals_outside_the_main_thread_are_left_alone():
     assert seen == [before]
 
 
-def run_until_killed(data, out, seconds, options):
-    """In a process of its own: the run, ended by kill -9 wherever it is by then."""
+def run_until_killed(data, out, steps, seconds, options):
+    """In a process of its own: the run, ended by kill -9 some time after some steps, wherever it is."""
+    from mmil_cli.stages.pretrain import Watchers
+
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of readers of data, as in a command; it is quick
     timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
     timer.daemon = True
-    timer.start()
-    pretrain(data, out, *options)
+    left = iter(range(steps - 1, -1, -1))
+    watchers = Watchers(on_step=lambda _: timer.start() if next(left, None) == 0 else None)
+    pretrain(data, out, *options, watchers=watchers)
 
 
-def kill_and_go_on(data, out, *options, num_kills, seconds, seed=0):
+def kill_and_go_on(data, out, *options, num_kills, seed=0):
     """Kills a run at random times until it has been killed often enough or is done; how often it was."""
     draw, killed = random.Random(seed), 0
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "mmil_cli.stages.pretrain", "test_pretrain"])
+    context.set_forkserver_preload(["torch", "torch._dynamo", "mmil_cli.stages.pretrain"])
     while killed < num_kills:
         free = (f"data.workers={draw.choice([0, 0, 1, 2])}", f"run.save_every={draw.choice([1, 2, 5])}")
         process = context.Process(
-            target=run_until_killed, args=(data, out, draw.uniform(0, seconds), (*options, *free))
+            target=run_until_killed,
+            args=(data, out, draw.randint(1, 8), draw.uniform(0, 0.3), (*options, *free)),
         )
         process.start()
         process.join()
@@ -141,7 +146,7 @@ def kill_and_go_on(data, out, *options, num_kills, seconds, seed=0):
 
 
 def test_kills_at_random_times_change_nothing(tiny_dataset, undisturbed, tmp_path):
-    assert kill_and_go_on(tiny_dataset, tmp_path / "run", *OPTIONS, num_kills=4, seconds=1.5) > 0
+    assert kill_and_go_on(tiny_dataset, tmp_path / "run", *OPTIONS, num_kills=3) > 0
     resumed = pretrain(tiny_dataset, tmp_path / "run", *OPTIONS)
     assert weights_hash(resumed) == weights_hash(undisturbed)
     assert resumed.metrics == undisturbed.metrics

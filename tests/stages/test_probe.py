@@ -76,8 +76,11 @@ def test_zero_shot_is_the_difference_of_the_models_own_logits(
     assert not np.allclose(ensemble.scores(films.regions), scores)
 
 
-def _mean(dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object) -> ProbeResult:
-    return run(dataset, checkpoint=checkpoint, out=out, prompts=prompts, device="cpu", **options)  # type: ignore[arg-type]
+def _mean(
+    dataset: Path, checkpoint: Path, prompts: Path, out: Path, **options: object
+) -> ProbeResult:  # fmt: skip
+    fixed = {"checkpoint": checkpoint, "out": out, "prompts": prompts, "device": "cpu"}
+    return run(dataset, **fixed, **options)  # type: ignore[arg-type]
 
 
 def test_what_uncertain_counts_as_changes_the_labels_scored(
@@ -207,6 +210,50 @@ def test_what_missing_counts_as_changes_the_labels_scored(
         )
         negatives.append(result.methods[0].table.rows[0].num_negative)
     assert negatives[0] < negatives[1]
+
+
+def test_labels_may_come_from_a_table_of_their_own(
+    tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """The dataset's own labels, in a table by study, give the same figures; grades become thresholds."""
+    from mmil_cli.data.dataset import StudyDataset
+
+    dataset = StudyDataset.open(tiny_dataset)
+    labels = dataset.labels(SQUARES[:1])[:, 0]
+    studies = dataset.column("study_id")
+    rows = {s: "" if np.isnan(v) else str(int(v)) for s, v in zip(studies, labels, strict=True)}
+    table = tmp_path / "late.csv"
+    lines = [f"{study},{value},57,{n % 4}" for n, (study, value) in enumerate(rows.items())]
+    table.write_text("study_id,Left Upper Square,age,severity\n" + "\n".join([*lines, "elsewhere,1,3,0"]))
+    options = {"checkpoint": tiny_run, "device": "cpu", "methods": [Method.LINEAR]}
+    late = run(tiny_dataset, out=tmp_path / "late", label_table=table, **options)  # type: ignore[arg-type]
+    own = run(tiny_dataset, out=tmp_path / "own", findings=SQUARES[:1], **options)  # type: ignore[arg-type]
+    assert late.methods[0].table.rows[0] == own.methods[0].table.rows[0]
+    names = [row.name for row in late.methods[0].table.rows]
+    assert names == [SQUARES[0], "severity >= 1", "severity >= 2", "severity >= 3"]
+    assert set(late.methods[0].classes) == {"severity"}
+    assert "late.csv: 1 of its films or studies are not in this dataset" in late.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("film,Edema\na,1\n", "none of the columns image_id, dicom_id, study_id"),
+        ("image_id,Edema\na,1\nb,0\n", "labels of other films: none of its 2 values of image_id"),
+        ("study_id,age\ntrain-000,57\n", "no column of labels"),
+        ("study_id,Edema\ntrain-000,1\ntrain-000,0\n", "several rows that differ of train-000"),
+    ],
+)
+def test_a_table_of_labels_that_cannot_be_used_is_one_sentence(
+    content: str, message: str, tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    from mmil_cli.errors import MmilError
+
+    table = tmp_path / "labels.csv"
+    table.write_text(content)
+    with pytest.raises(MmilError, match=message):
+        run(tiny_dataset, checkpoint=tiny_run, out=tmp_path / "out", label_table=table, device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_findings_are_matched_in_any_spelling() -> None:

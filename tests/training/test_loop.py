@@ -89,6 +89,17 @@ def test_a_resumed_log_drops_what_will_be_written_again_and_a_torn_line(tmp_path
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
+def test_a_validation_that_comes_again_is_dropped_from_the_log(tmp_path):
+    from mmil_cli.training.log import RunLog, read_log
+
+    for is_validated, kinds in ((True, ["validate", "train", "validate"]), (False, ["validate", "train"])):
+        log = RunLog(tmp_path / "log.jsonl", first_step=0)
+        for kind, step in (("validate", 3), ("train", 4), ("validate", 4), ("train", 5)):
+            log.write(kind, step)
+        RunLog(tmp_path / "log.jsonl", first_step=4, is_validated=is_validated)
+        assert [entry["kind"] for entry in read_log(tmp_path / "log.jsonl")] == kinds
+
+
 def test_a_loss_that_is_not_finite_stops_the_run():
     from mmil_cli.errors import NotFinite
     from mmil_cli.training.loop import Losses, Plan, run_steps

@@ -22,6 +22,7 @@ from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.report_files import StudyNames, matched_files, matched_rows
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.tables import TABLE_SUFFIXES
+from mmil_cli.data.texts import read_text
 from mmil_cli.errors import DataError, RejectedRecord
 
 _LOOKED_AT = 200
@@ -43,6 +44,17 @@ class _Listing:
     broken: tuple[tuple[Path, RejectedRecord], ...]
     others: int
     copies: int
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """One of several files of a report that cannot be read: without it the report would lack a part."""
+
+    path: Path
+    why: str
+
+
+Report = str | Path | _Unreadable
 
 
 def find(path: Path, options: SourceOptions) -> Manifest:
@@ -97,7 +109,7 @@ def _list(path: Path) -> _Listing:
     return _Listing(tuple(films), tuple(reports), tuple(broken), others, copies)
 
 
-def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[str, str | Path], list[str]]:
+def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[str, Report], list[str]]:
     """The report of each study, as a text or as the one file that holds it; and what to tell of them."""
     pieces: dict[str, list[str | Path]] = defaultdict(list)
     for report in listed.reports:
@@ -123,22 +135,18 @@ def _extend(pieces: dict[str, list[str | Path]], more: Mapping[str, Sequence[str
         pieces[study].extend(parts)
 
 
-def _joined(parts: Sequence[str | Path]) -> str | Path:
+def _joined(parts: Sequence[str | Path]) -> Report:
+    """The only report of a study as it is, or the text of several."""
     if len(parts) == 1:
         return parts[0]
-    return _BETWEEN_REPORTS.join(part if isinstance(part, str) else _read(part) for part in parts)
-
-
-def _read(path: Path) -> str:
-    """One of several files of a report, lenient as `convert` is with the only one."""
-    try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise DataError(f"{path} cannot be read: {fault.strerror}") from fault
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
+    texts = []
+    for part in parts:
+        try:
+            texts.append(part if isinstance(part, str) else read_text(part))
+        except (OSError, ValueError) as fault:
+            assert isinstance(part, Path)
+            return _Unreadable(part, str(getattr(fault, "strerror", None) or fault))
+    return _BETWEEN_REPORTS.join(texts)
 
 
 def _patients(films: Iterable[DicomObject]) -> dict[str, str]:
@@ -183,17 +191,25 @@ class _Names:
         return self.pseudonyms.name("place", place) if self.pseudonyms else place
 
 
-def _record(film: DicomObject, report: str | Path | None, names: _Names, root: Path) -> Record:
+def _record(film: DicomObject, report: Report | None, names: _Names, root: Path) -> Record:
+    file = report.path if isinstance(report, _Unreadable) else report
     return Record(
         image=film.path,
         image_id=names.name("image_id", film.instance or relative_path(film.path, root)),
         study_id=names.name("study_id", film.study),
         patient_id=names.patient(film),
-        report=report if isinstance(report, str) else None,
-        report_path=report if isinstance(report, Path) else None,
-        fault=_NO_REPORT if report is None else None,
+        report=file if isinstance(file, str) else None,
+        report_path=file if isinstance(file, Path) else None,
+        fault=_fault(report),
         taken_on=parse_date(film.began[:DATE_LENGTH]),
     )
+
+
+def _fault(report: Report | None) -> tuple[str, str] | None:
+    """What is wrong with the report of a film, if anything is known by now."""
+    if isinstance(report, _Unreadable):
+        return str(RecordReason.UNREADABLE_REPORT), f"{report.path.name} {report.why}"
+    return _NO_REPORT if report is None else None
 
 
 def _broken(file: Path, fault: RejectedRecord, names: _Names, root: Path) -> Record:

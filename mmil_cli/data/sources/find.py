@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmil_cli.data.dates import with_study_days, without_dates
 from mmil_cli.data.manifest import Manifest
+from mmil_cli.data.on_disk import Mapped
 from mmil_cli.data.pseudonyms import pseudonymised
 from mmil_cli.data.sources import chexpert, dicoms, mimic, nih, openi, padchest, roco, rsna, table, vindr
 from mmil_cli.data.sources.options import FLAGS, SourceOptions
@@ -122,7 +123,8 @@ def _without_reports(manifest: Manifest, source: Source) -> Manifest:
             f"{manifest.root} gives no label, so --labels-only would leave bare films; {source.title} is "
             f"{source.needs}"
         )
-    records = tuple(
-        replace(record, report=None, report_path=None, needs_report=False) for record in manifest.records
+    records = Mapped(
+        manifest.records,
+        lambda record: replace(record, report=None, report_path=None, needs_report=False),
     )
     return replace(manifest, records=records, options=(*manifest.options, ("labels_only", "yes")))

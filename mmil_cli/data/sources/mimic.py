@@ -1,13 +1,14 @@
 """A MIMIC-CXR-like tree: files/p10/p10000032/s50414267/<image>.dcm, the report s50414267.txt beside it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from mmil_cli.data.dates import parse_dates
 from mmil_cli.data.manifest import Manifest, Record
+from mmil_cli.data.on_disk import OnDisk
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.splits import normalise_split
@@ -48,7 +49,7 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     if options.study_days and not known.dates:
         raise DataError("--study-days needs StudyDate of mimic-cxr-2.0.0-metadata.csv.gz, which is not "
                         f"there; {_WHERE} (--tables names their folder)")  # fmt: skip
-    records = tuple(_record(film, _report(film, reports), known) for film in films)
+    records = OnDisk(_record(film, _report(film, reports), known) for film in films)
     return Manifest(
         "mimic", path.absolute(), records, known.label_names, (), tuple(_notes(tables, known, records))
     )
@@ -164,7 +165,7 @@ def _read_labels(path: Path | None) -> tuple[dict[str, tuple[int | None, ...]], 
     return dict(zip(studies, zip(*values, strict=True), strict=True)), names
 
 
-def _notes(tables: dict[str, Path], known: _Known, records: tuple[Record, ...]) -> Iterator[str]:
+def _notes(tables: dict[str, Path], known: _Known, records: Sequence[Record]) -> Iterator[str]:
     if "split" not in tables:
         yield f"no split table: patients are split by their ids; {_WHERE} (--tables names their folder)"
     elif gone := len(known.splits.keys() - {record.image_id for record in records}):

@@ -4,6 +4,7 @@ Labels are what the collection's coders wrote (`MeSH`, `Problems`): 1 for a find
 with, 0 for one that it was not, blank where nobody coded the report (`No Indexing`) or the film was too poor.
 """
 
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
@@ -92,7 +93,7 @@ def _records_of_xml(file: Path, folder: Path, films: Mapping[str, Path]) -> Iter
     """One record an image of a report; a file that is no such report is one record with its fault."""
     try:
         root = _parse(file)
-    except (OSError, ValueError, ElementTree.ParseError) as fault:
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as fault:
         told = (str(RecordReason.UNREADABLE_REPORT), f"{file.name} is no report of OpenI ({_why(fault)})")
         blank = _labels(["No Indexing"])
         yield Record(
@@ -121,7 +122,10 @@ def _parse(file: Path) -> ElementTree.Element:
     Raises:
         ValueError: it is too large, declares entities or has another root.
     """
-    if file.stat().st_size > _LARGEST_XML:
+    state = file.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError("it is no plain file")
+    if state.st_size > _LARGEST_XML:
         raise ValueError(f"more than {_LARGEST_XML // 2**20} MiB")
     content = file.read_bytes()
     if b"<!" in content.replace(b"<!--", b"").replace(b"<![CDATA[", b""):
@@ -175,6 +179,8 @@ def _recognises(path: Path) -> bool:
 
 
 def _is_report(file: Path) -> bool:
+    if not file.is_file():
+        return False
     with file.open("rb") as handle:
         return _ROOT in handle.read(2000)
 

@@ -1,16 +1,17 @@
 """A plain table, CSV, JSON Lines or Parquet: one row an image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from mmil_cli.data.dates import parse_dates
 from mmil_cli.data.manifest import Manifest, Record
+from mmil_cli.data.on_disk import OnDisk
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.splits import normalise_split
-from mmil_cli.data.tables import TABLE_SUFFIXES, Table, is_label, label_columns, read_table
+from mmil_cli.data.tables import TABLE_SUFFIXES, LabelColumn, Table, is_label, label_column, read_table
 from mmil_cli.errors import DataError, UsageError, listing, nearest
 
 FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id", "view", "split")
@@ -39,10 +40,10 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         raise DataError(f"{path} names columns but has no row; it needs one row an image")
     columns = _columns(table, options.columns, needs_report=not options.labels_only, dated=options.study_days)
     labels, notes = _label_columns(table, columns, options)
-    graded = [pair for name in labels for pair in label_columns(table.column(name), column=name, path=path)]
-    rows = _Rows(table, columns, _dates(table, columns), (options.root or path.parent).absolute())
-    label_rows = list(zip(*(values for _, values in graded), strict=True)) or [()] * len(table.rows)
-    records = tuple(rows.record(number, label_rows[number]) for number in range(len(table.rows)))
+    graded = {name: label_column(table.column(name), column=name, path=path) for name in labels}
+    dates = _dates(table, columns)
+    rows = _Rows(table, columns, graded, dates, (options.root or path.parent).absolute())
+    records = OnDisk(rows.record(number, row) for number, row in enumerate(table.rows, start=1))
     asked = (
         *((f"column {field}", name) for field, name in sorted(columns.items())),
         ("labels", ",".join(labels)),
@@ -51,7 +52,7 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         "table",
         rows.root,
         records,
-        tuple(name for name, _ in graded),
+        tuple(name for column in graded.values() for name in column.names),
         asked,
         (*notes, *_id_notes(table, columns, options.columns)),
     )
@@ -63,33 +64,38 @@ class _Rows:
 
     table: Table
     columns: Mapping[str, str]
+    labels: Mapping[str, LabelColumn]
     dates: Sequence[date | None]
     root: Path
 
-    def record(self, number: int, labels: tuple[int | None, ...]) -> Record:
-        image = self._path(number, "image")
-        image_id = self._text(number, "image_id") or (image.stem if image else f"row-{number + 1}")
-        study_id = self._text(number, "study_id") or image_id
+    def record(self, number: int, row: Sequence[str]) -> Record:
+        image = self._path(row, "image")
+        image_id = self._text(row, "image_id") or (image.stem if image else f"row-{number}")
+        study_id = self._text(row, "study_id") or image_id
         return Record(
             image=image,
             image_id=image_id,
             study_id=study_id,
-            patient_id=self._text(number, "patient_id") or study_id,
-            split=normalise_split(self._text(number, "split")),
-            view=self._text(number, "view") or None,
-            report=self._text(number, "report") if "report" in self.columns else None,
-            report_path=None if "report" in self.columns else self._path(number, "report_path"),
-            labels=labels,
-            taken_on=self.dates[number],
+            patient_id=self._text(row, "patient_id") or study_id,
+            split=normalise_split(self._text(row, "split")),
+            view=self._text(row, "view") or None,
+            report=self._text(row, "report") if "report" in self.columns else None,
+            report_path=None if "report" in self.columns else self._path(row, "report_path"),
+            labels=tuple(
+                label
+                for name, column in self.labels.items()
+                for label in column.labels(row[self.table.place(name)])
+            ),
+            taken_on=self.dates[number - 1],
         )
 
-    def _text(self, number: int, field: str) -> str:
+    def _text(self, row: Sequence[str], field: str) -> str:
         if field not in self.columns:
             return ""
-        return self.table.rows[number][self.table.place(self.columns[field])].strip()
+        return row[self.table.place(self.columns[field])].strip()
 
-    def _path(self, number: int, field: str) -> Path | None:
-        text = self._text(number, field)
+    def _path(self, row: Sequence[str], field: str) -> Path | None:
+        text = self._text(row, field)
         return self.root / text if text else None
 
 
@@ -184,10 +190,14 @@ def _nearly_notes(table: Table, shares: Mapping[str, float], options: SourceOpti
     return [f"not taken for labels, for not all their values are 1, 0, -1 or blank: {listing(nearly)}"]
 
 
-def _label_share(values: list[str]) -> float:
+def _label_share(values: Iterable[str]) -> float:
     """Share of label values among the cells that are filled; 0 when none is."""
-    filled = [text for text in values if text.strip()]
-    return sum(is_label(text) for text in filled) / len(filled) if filled else 0.0
+    filled = labels = 0
+    for text in values:
+        if text.strip():
+            filled += 1
+            labels += is_label(text)
+    return labels / filled if filled else 0.0
 
 
 def _id_notes(table: Table, columns: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
