@@ -77,7 +77,7 @@ class Browser:
 
     def type(self, selector: str, text: str) -> None:
         """Keys, as a person would press them."""
-        (found,) = self.post(f"{self.session}/elements", **{"using": "css selector", "value": selector})
+        found, *_ = self.post(f"{self.session}/elements", **{"using": "css selector", "value": selector})
         self.post(f"{self.session}/element/{next(iter(found.values()))}/value", text=text)
 
     def console(self) -> list[str]:

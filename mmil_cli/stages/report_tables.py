@@ -95,8 +95,8 @@ def ground_blocks(records: Records) -> Iterator[Block]:
             for name, table in content["systems"].items()
         ]
         caption = (
-            f"{told}{content['num_phrases']} phrases in {content['num_films']} films, mean over phrases. What "
-            "the model has to beat stands below it; mIoU and Dice of priors and centre stand for nothing."
+            f"{told}{content['num_phrases']} phrases in {content['num_films']} films, mean over phrases. "
+            "What the model has to beat stands below it; mIoU and Dice of priors stand for nothing."
         )
         yield Table(("", *columns), rows, caption)
         findings = [
@@ -119,7 +119,7 @@ def _figure_tables(parts: Mapping[str, Content | None], method: str) -> Iterator
         if decisions:
             rows = [(name, *_cells(part["findings"][name], decisions)) for name in findings]
             rows.append(("mean", *_cells(part["mean"], decisions)))
-            words = f"{method}: decisions at thresholds chosen on validation, and how far scores are probabilities."
+            words = f"{method}: decisions at thresholds chosen on validation, and scores as probabilities."
             yield Table(("finding", *(DECISIONS[key] for key in decisions)), rows, words)
         return
     for key in figures:

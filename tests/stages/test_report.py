@@ -143,7 +143,7 @@ def test_a_folder_that_is_no_run_is_one_error(tiny_run, tiny_dataset, tmp_path):
             write([tiny_run, folder], tmp_path / "report.html")
     with pytest.raises(UsageError, match="same folder is given twice"):
         write([tiny_run, tiny_run], tmp_path / "report.html")
-    with pytest.raises(UsageError, match="--results .* is no folder"):
+    with pytest.raises(UsageError, match=r"--results .* is no folder"):
         write([tiny_run], tmp_path / "report.html", results=[tmp_path / "nowhere"])
     with pytest.raises(UsageError, match="give the name of the page"):
         write([tiny_run], tmp_path)
