@@ -74,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ViewServer
     server_version, sys_version = "mmil", ""
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer's head and body are two packets, and would cost 40 ms
     timeout = 30
 
     def do_GET(self) -> None:
