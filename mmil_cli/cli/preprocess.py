@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -142,7 +142,11 @@ def preprocess(
         str | None, typer.Option("--scheduler", help="Address of the Dask scheduler: tcp://node1:8786.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write nothing: list faults, count, estimate time and disk.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List faults, count, estimate time and disk; writes nothing, exits 1 if the run would fail.",
+        ),
     ] = False,
 ) -> None:
     """Turn films and reports into a dataset folder.
@@ -168,7 +172,7 @@ def preprocess(
     from mmil_cli.data.sources.options import SourceOptions
     from mmil_cli.runtime import num_cores
     from mmil_cli.stages.dry_run import run as look
-    from mmil_cli.stages.preprocess import list_records, run
+    from mmil_cli.stages.preprocess import run
 
     _check_executor(executor, scheduler, workers)
     if dry_run and (overwrite or executor is Executor.DASK):
@@ -181,26 +185,27 @@ def preprocess(
         source_name, labels_only, _columns(column or []), names, root, tables, reports, key, study_days
     )
     cores = num_cores() if workers is None else workers
+    asked: dict[str, Any] = {
+        "source_options": options,
+        "exclusions": exclude,
+        "only": only,
+        "crosswalk": crosswalk,
+        "side": side,
+        "encoding": encoding,
+        "seed": seed,
+        "label_reports": label_reports,
+        "keep_burned_in": keep_burned_in,
+        "max_rejected": max_rejected,
+    }
     if dry_run:
-        manifest = list_records(source, options, exclude, only, None, seed, label_reports=label_reports)
-        found = look(manifest, out, side=side, encoding=encoding, label_reports=label_reports,
-                     keep_burned_in=keep_burned_in)  # fmt: skip
+        found = look(source, out, **asked)
         _print_dry_run(found, cores)
-        return
+        raise typer.Exit(1 if found.failures else 0)
     with CountProgress("preprocess", "films") as progress:
         result = run(
             source,
             out,
-            source_options=options,
-            exclusions=exclude,
-            only=only,
-            crosswalk=crosswalk,
-            side=side,
-            encoding=encoding,
-            seed=seed,
-            label_reports=label_reports,
-            keep_burned_in=keep_burned_in,
-            max_rejected=max_rejected,
+            **asked,
             overwrite=overwrite,
             workers=cores,
             scheduler=scheduler,
@@ -247,8 +252,8 @@ def _print_dry_run(found: "DryRun", workers: int) -> None:
         typer.echo(f"fault: {reason}: {count} of {found.records} records ({ids})")
     for reason, (count, ids) in found.sample_faults.items():
         typer.echo(f"fault: {reason}: {count} of {found.sampled} films read ({ids})")
-    if found.bytes_needed is not None and found.bytes_needed > found.bytes_free:
-        typer.echo("fault: the disk has too little room")
+    for failure in found.failures:
+        typer.echo(f"the run would fail: {failure}")
     splits = ", ".join(f"{name} {number}" for name, number in found.splits.items())
     typer.echo(f"records: {found.records}, films to read: {found.films} ({splits or 'none'})")
     if found.seconds is not None:
@@ -256,8 +261,14 @@ def _print_dry_run(found: "DryRun", workers: int) -> None:
         typer.echo(f"time: about {_duration(found.seconds / workers)} with {workers} workers "
                    f"({each:.0f} ms a film and worker, from {found.sampled} films)")  # fmt: skip
     if found.bytes_needed is not None:
-        typer.echo(f"disk: about {found.bytes_needed / 1e9:.2f} GB, free {found.bytes_free / 1e9:.2f} GB")
+        typer.echo(f"disk: about {_room(found.bytes_needed)}, free {_room(found.bytes_free)}")
     typer.echo("nothing was written")
+
+
+def _room(size: int) -> str:
+    """`0.13 MB`, `12 GB`."""
+    unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB")
+    return f"{size / unit:.{0 if size >= 10 * unit else 2}f} {name}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """The records of a source with their states, and the work on one of them."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,3 +78,36 @@ class Conversion:
 
     def _state(self, record: Record) -> bytes:
         return record_state(record, root=self.root, label_names=self.label_names)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A film that was read.
+
+    Attributes:
+        outcome: as of `Conversion`.
+        seconds: that it took.
+    """
+
+    outcome: Example | Rejection
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A conversion with its time; pickled, it goes to the worker."""
+
+    work: Conversion
+
+    def __call__(self, record: Record) -> Sampled:
+        """Convert a record."""
+        started = time.perf_counter()
+        outcome, _ = self.work((record, _NO_STATE))
+        assert isinstance(outcome, Example | Rejection)
+        return Sampled(outcome, time.perf_counter() - started)
+
+    def crashed(self, record: Record) -> Sampled:
+        """The outcome of a record that ends the process that reads it."""
+        outcome, _ = self.work.crashed((record, _NO_STATE))
+        assert isinstance(outcome, Rejection)
+        return Sampled(outcome, 0.0)

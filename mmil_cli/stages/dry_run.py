@@ -1,7 +1,6 @@
 """What preprocess would come to: faults first, then counts; time and disk judged from a sample."""
 
 import shutil
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,10 +8,19 @@ from pathlib import Path
 
 from mmil_cli.data.convert import Example, Rejection
 from mmil_cli.data.encoding import Encoding
-from mmil_cli.data.manifest import STATE_BYTES, Manifest, Record, RecordReason
+from mmil_cli.data.manifest import Manifest, Record, RecordReason
+from mmil_cli.data.pixels import DEFAULT_ENCODING
+from mmil_cli.data.pseudonyms import check_crosswalk
 from mmil_cli.data.reasons import Reason
-from mmil_cli.errors import listing
-from mmil_cli.stages.conversion import Conversion
+from mmil_cli.data.sources.options import SourceOptions
+from mmil_cli.errors import UsageError, listing
+from mmil_cli.stages.conversion import Conversion, Timed
+from mmil_cli.stages.preprocess import (
+    DEFAULT_MAX_REJECTED,
+    DEFAULT_SIDE,
+    check_options,
+    list_records,
+)
 from mmil_cli.stages.workers import Processes, in_order
 
 SAMPLE = 32
@@ -35,6 +43,7 @@ class DryRun:
         seconds: of work for all of them, by one worker; None without a film.
         bytes_needed: on disk for all of them; None without a film.
         bytes_free: where the dataset would lie.
+        failures: why the run would fail, as far as the records and the sample tell; empty when it would not.
         notes: on the source.
     """
 
@@ -47,66 +56,51 @@ class DryRun:
     seconds: float | None
     bytes_needed: int | None
     bytes_free: int
+    failures: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Sampled:
-    """A film that was read: what it takes."""
-
-    outcome: Example | Rejection
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """A conversion with its time; pickled, it goes to the worker."""
-
-    work: Conversion
-
-    def __call__(self, record: Record) -> _Sampled:
-        started = time.perf_counter()
-        outcome, _ = self.work((record, bytes(STATE_BYTES)))
-        assert isinstance(outcome, Example | Rejection)
-        return _Sampled(outcome, time.perf_counter() - started)
-
-    def crashed(self, record: Record) -> _Sampled:
-        outcome, _ = self.work.crashed((record, bytes(STATE_BYTES)))
-        assert isinstance(outcome, Rejection)
-        return _Sampled(outcome, 0.0)
-
-
 def run(
-    manifest: Manifest,
+    source: Path,
     out: Path,
     *,
-    side: int,
-    encoding: Encoding,
+    source_options: SourceOptions | None = None,
+    exclusions: Path | None = None,
+    only: Path | None = None,
+    crosswalk: Path | None = None,
+    side: int = DEFAULT_SIDE,
+    encoding: Encoding = DEFAULT_ENCODING,
+    seed: int = 0,
     label_reports: bool = False,
     keep_burned_in: bool = False,
+    max_rejected: float = DEFAULT_MAX_REJECTED,
 ) -> DryRun:
     """Look at every record and read a few films, evenly spaced; nothing is written.
 
-    Args:
-        manifest: of `preprocess.list_records`.
-        out: the dataset folder that would be made.
-        side: as of `preprocess.run`.
-        encoding: likewise.
-        label_reports: likewise.
-        keep_burned_in: likewise.
+    Arguments, and the errors that show before a film is read, are those of `preprocess.run`.
     """
+    check_options(side=side, workers=0, max_rejected=max_rejected, seed=seed)
+    options = source_options or SourceOptions()
+    if crosswalk:
+        check_crosswalk(crosswalk, out, options.pseudonyms)
+    free = shutil.disk_usage(_folder_above(out.absolute())).free
+    manifest = list_records(source, options, exclusions, only, None, seed, label_reports=label_reports)
     faults, splits, films = _looked_at(manifest)
-    work = _Timed(
+    work = Timed(
         Conversion(manifest.root, manifest.label_names, side, encoding, label_reports, keep_burned_in)
     )
-    chosen = _evenly(manifest, films)
     with Processes(1) as pool:
+        chosen = _evenly(manifest, films)
         sample = list(in_order(pool, work, chosen, ready=lambda _: None, crashed=work.crashed))
     lost: defaultdict[str, list[str]] = defaultdict(list)
     for item in sample:
         if isinstance(item.outcome, Rejection):
             lost[item.outcome.reason].append(item.outcome.record.image_id)
     sizes = [_size(item.outcome) for item in sample if isinstance(item.outcome, Example)]
+    needed = round(sum(sizes) / len(sample) * films) if sizes else None
+    unusable = sum(count for reason, (count, _) in faults.items() if reason != RecordReason.EXCLUDED)
+    if sample:
+        unusable += round((1 - len(sizes) / len(sample)) * films)
     return DryRun(
         records=len(manifest.records),
         faults=faults,
@@ -115,10 +109,28 @@ def run(
         films=films,
         splits=splits,
         seconds=sum(item.seconds for item in sample) / len(sample) * films if sample else None,
-        bytes_needed=round(sum(sizes) / len(sample) * films) if sizes else None,
-        bytes_free=shutil.disk_usage(_existing(out.absolute())).free,
+        bytes_needed=needed,
+        bytes_free=free,
+        failures=(*_too_few(unusable, films, faults, max_rejected), *_too_large(needed, free)),
         notes=manifest.notes,
     )
+
+
+def _too_few(unusable: int, films: int, faults: Mapping[str, tuple[int, str]], most: float) -> Iterator[str]:
+    """A sentence where a run would end for want of usable records."""
+    wanted = films + sum(count for reason, (count, _) in faults.items() if reason != RecordReason.EXCLUDED)
+    if not wanted:
+        yield "--exclude and --only leave no record of the source"
+    elif unusable == wanted:
+        yield f"none of {wanted} records can be used"
+    elif unusable > most * wanted:
+        yield f"about {unusable} of {wanted} records cannot be used, and --max-rejected is {most:g}"
+
+
+def _too_large(needed: int | None, free: int) -> Iterator[str]:
+    """A sentence where a run would fill the disk."""
+    if needed is not None and needed > free:
+        yield "the disk has too little room"
 
 
 def _looked_at(manifest: Manifest) -> tuple[dict[str, tuple[int, str]], dict[str, int], int]:
@@ -167,11 +179,9 @@ def _is_file(path: Path | None) -> bool:
 
 def _evenly(manifest: Manifest, films: int) -> Iterator[Record]:
     """At most `SAMPLE` of the records without fault."""
-    every = max(1, films // SAMPLE)
+    places = {number * films // SAMPLE for number in range(SAMPLE)}
     sound = (record for record in manifest.records if _fault(record) is None)
-    for number, record in enumerate(sound):
-        if number % every == 0 and number // every < SAMPLE:
-            yield record
+    return (record for number, record in enumerate(sound) if number in places)
 
 
 def _size(example: Example) -> int:
@@ -179,6 +189,14 @@ def _size(example: Example) -> int:
     return len(example.image) + _ROW_BYTES + sum(len(text.encode()) for text in texts)
 
 
-def _existing(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return path if path.exists() else _existing(path.parent)
+def _folder_above(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there.
+
+    Raises:
+        UsageError: a file stands there.
+    """
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UsageError(f"--out: {path} is a file; choose another folder")
+    return _folder_above(path.parent)

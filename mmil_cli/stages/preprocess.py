@@ -108,7 +108,7 @@ def run(
         DataError: the source contradicts itself, or too many of its records are unusable.
         MmilError: the disk is full, or no worker can be had.
     """
-    _check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
+    check_options(side=side, workers=workers, max_rejected=max_rejected, seed=seed)
     options = source_options or SourceOptions()
     if crosswalk:
         check_crosswalk(crosswalk, out, options.pseudonyms)
@@ -232,7 +232,8 @@ def _told_when_full(out: Path) -> Iterator[None]:
         ) from fault
 
 
-def _check_options(*, side: int, workers: int, max_rejected: float, seed: int) -> None:
+def check_options(*, side: int, workers: int, max_rejected: float, seed: int) -> None:
+    """Refuse values that no run takes."""
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed is {seed}; give 0 or a positive whole number below 2^63")
     if side < 32:
