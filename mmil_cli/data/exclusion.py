@@ -47,8 +47,8 @@ def _marked(
     manifest: Manifest, path: Path, pseudonyms: Pseudonyms | None, *, option: str, marks_named: bool
 ) -> Manifest:
     ids, level = _read(path, option)
-    known = {name: {getattr(record, name) for record in manifest.records} for name in LEVELS}
     levels = (level,) if level else LEVELS
+    known = {name: _known(manifest.records, ids, name, pseudonyms) for name in levels}
     meant = {name: _meant(ids, name, known[name], pseudonyms) for name in levels}
     _check_plain(path, ids, manifest.records, meant, option, tells=pseudonyms is None)
     named = {name: set(meant[name].values()) for name in levels}
@@ -67,6 +67,16 @@ def _marked(
         options=(*manifest.options, (option.removeprefix("--"), digest)),
         notes=(*manifest.notes, *_unknown_note(path, unknown, ids, option, tells=pseudonyms is None)),
     )
+
+
+def _known(
+    records: Iterable[Record], ids: Iterable[str], level: str, pseudonyms: Pseudonyms | None
+) -> set[str]:
+    """What records have at one level, as far as the list may mean it: memory grows with the list alone."""
+    listed = set(ids)
+    if pseudonyms:
+        listed |= {pseudonyms.name(level, i) for i in ids}
+    return {name for record in records if (name := getattr(record, level)) in listed}
 
 
 def _meant(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar, overload
 
+import numpy as np
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -90,6 +92,36 @@ class Mapped(_Lazy[T], Generic[S, T]):
 
     def _run(self, start: int) -> Iterator[T]:
         return map(self._function, since(self._items, start))
+
+
+def sorted_on_disk(items: Iterable[T], key: Callable[[T], str], *, width: int) -> OnDisk[T]:
+    """The items in the order of their keys, those of equal keys as they came.
+
+    Only the keys and the places of the items are held, `width` + 16 bytes an item, and not for longer than
+    the sorting takes.
+
+    Args:
+        items: read once.
+        key: ASCII of at most `width` letters; of longer ones the rest is not heeded.
+        width: letters of a key.
+    """
+    places = array("Q")
+    with tempfile.TemporaryFile(prefix="mmil-") as file:
+
+        def written() -> Iterator[bytes]:
+            for item in items:
+                places.append(file.tell())
+                pickle.dump(item, file, protocol=pickle.HIGHEST_PROTOCOL)
+                yield key(item).encode("ascii")
+
+        order = np.argsort(np.fromiter(written(), np.dtype((np.bytes_, width))), kind="stable")
+
+        def read() -> Iterator[T]:
+            for number in order:
+                file.seek(places[number])
+                yield pickle.load(file)
+
+        return OnDisk(read())
 
 
 def since(items: Sequence[T], start: int) -> Iterator[T]:

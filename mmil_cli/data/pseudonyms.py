@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmil_cli.data.manifest import Manifest, Record, relative_path
+from mmil_cli.data.on_disk import sorted_on_disk
 from mmil_cli.errors import UsageError
 from mmil_cli.files import write_atomic
 
@@ -92,10 +93,10 @@ def pseudonymised(manifest: Manifest, pseudonyms: Pseudonyms, *, named: bool) ->
         pseudonyms: to name the ids with.
         named: the source has given pseudonyms already, of ids that it must not tell.
     """
-    records = manifest.records if named else tuple(_named(record, pseudonyms) for record in manifest.records)
+    records = manifest.records if named else (_named(record, pseudonyms) for record in manifest.records)
     return replace(
         manifest,
-        records=tuple(sorted(records, key=lambda record: record.image_id)),
+        records=sorted_on_disk(records, lambda record: record.image_id, width=2 * _PSEUDONYM_BYTES),
         options=(*manifest.options, (OPTION, pseudonyms.check)),
     )
 
