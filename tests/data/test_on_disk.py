@@ -56,4 +56,4 @@ def test_no_step_holds_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "only": lambda manifest: keep_only(manifest, path, NAMES),
     }[what]
     few, many = 500, 4500
-    assert peak(act, many) - peak(act, few) < 100 * (many - few)  # a record alone takes 1,000 bytes
+    assert peak(act, many) - peak(act, few) < 300 * (many - few)  # ids alone would be 600, records 1,400
