@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import connection
+from multiprocessing.context import BaseContext
 from typing import Protocol, Self, TypeVar
 
 from mmil_cli.errors import MmilError
@@ -22,6 +24,10 @@ IN_FLIGHT = 8
 
 TRIES = 2
 """How often an item may end a process that has nothing else to do before it is to blame for it."""
+
+
+_LONGEST_FOLDER = 70
+"""Bytes of the folder for temporary files that leave room for the name of a socket in it, which has 107."""
 
 
 class Crashed(Exception):
@@ -187,9 +193,20 @@ class Processes:
 
 
 def _pool(number: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a fork copies locks that threads of the image libraries may hold.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(number, mp_context=context, initializer=_begin)
+    return ProcessPoolExecutor(number, mp_context=_context(), initializer=_begin)
+
+
+def _context() -> BaseContext:
+    """Starts processes as copies of one that has done nothing but import, or anew where there is no such.
+
+    Never as copies of this one: those would have the locks that threads of the image libraries hold.
+    """
+    has_server = "forkserver" in multiprocessing.get_all_start_methods()
+    if not has_server or len(os.fsencode(tempfile.gettempdir())) > _LONGEST_FOLDER:
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mmil_cli.stages.conversion"])
+    return context
 
 
 def _checked(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:

@@ -1,5 +1,7 @@
 """A dataset of generated squares and a model trained on it in seconds, shared by the tests of the stages."""
 
+import faulthandler
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,11 @@ def tiny_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prompts") / "squares.yaml"
     path.write_text(yaml.safe_dump(tiny_studies.PROMPTS))
     return path
+
+
+@pytest.fixture
+def time_limit() -> Iterator[None]:
+    """Ends the test process, with the stacks of its threads, where work in other processes never ends."""
+    faulthandler.dump_traceback_later(240, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()

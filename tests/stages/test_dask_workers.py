@@ -1,17 +1,17 @@
 """A real Dask scheduler and two workers on loopback: the same dataset as without."""
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deadly import Killed
 from source_files import table_rows, write_table
 
 from mmil_cli.errors import UsageError
 from mmil_cli.stages import preprocess
-from mmil_cli.stages.conversion import Conversion
 from mmil_cli.stages.preprocess import run
+
+pytestmark = pytest.mark.usefixtures("time_limit")
 
 distributed = pytest.importorskip("distributed")
 
@@ -33,13 +33,6 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-class Deadly(Conversion):
-    def __call__(self, item):
-        if item[0].image_id == "i5":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(item)
-
-
 def test_the_dataset_is_the_same_and_a_film_that_kills_workers_is_left_out(
     tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +42,7 @@ def test_the_dataset_is_the_same_and_a_film_that_kills_workers_is_left_out(
     dask = run(source, tmp_path / "dask", scheduler=scheduler, shard_rows=6)
     assert one.info.content_hash == dask.info.content_hash
     assert content(tmp_path / "one") == content(tmp_path / "dask")
-    monkeypatch.setattr(preprocess, "Conversion", Deadly)
+    monkeypatch.setattr(preprocess, "Conversion", Killed)
     run(source, tmp_path / "deadly", scheduler=scheduler, shard_rows=6)
     run(source, tmp_path / "deadly here", workers=2, shard_rows=6)
     assert content(tmp_path / "deadly") == content(tmp_path / "deadly here")

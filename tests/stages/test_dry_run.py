@@ -14,6 +14,8 @@ from mmil_cli.errors import UsageError
 from mmil_cli.stages import dry_run
 from mmil_cli.stages.preprocess import run
 
+pytestmark = pytest.mark.usefixtures("time_limit")
+
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {

@@ -4,7 +4,6 @@ import csv
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deadly import Faulting
 from source_files import table_rows, write_csv, write_png, write_table
 
 from mmil_cli.data.convert import convert
@@ -20,8 +20,12 @@ from mmil_cli.data.info import read_info
 from mmil_cli.data.pixels import Encoding
 from mmil_cli.errors import DataError, UsageError
 from mmil_cli.stages import conversion, preprocess
-from mmil_cli.stages.conversion import Conversion
 from mmil_cli.stages.preprocess import run
+
+pytestmark = pytest.mark.usefixtures("time_limit")
+
+LIMIT = 120
+"""Seconds after which a command hangs, and the test fails."""
 
 KILLS = int(os.environ.get("MMIL_TEST_KILLS", "2"))
 
@@ -35,17 +39,10 @@ def rejected(folder: Path) -> dict[str, str]:
         return {row["image_id"]: row["reason"] for row in csv.DictReader(handle)}
 
 
-class Deadly(Conversion):
-    def __call__(self, item):
-        if item[0].image_id in ("i2", "i9"):
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return super().__call__(item)
-
-
 def test_a_film_that_crashes_its_worker_is_left_out_whatever_the_number_of_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preprocess, "Conversion", Deadly)
+    monkeypatch.setattr(preprocess, "Conversion", Faulting)
     source = write_table(tmp_path, table_rows(14))
     for workers in (1, 3):
         run(source, tmp_path / f"by {workers}", workers=workers, shard_rows=5)
@@ -206,7 +203,7 @@ def test_kill_9_at_any_moment_ends_with_the_same_bytes(tmp_path: Path) -> None:
         return [sys.executable, "-c", code, *arguments]
 
     started = time.monotonic()
-    subprocess.run(call("whole", 1), check=True, capture_output=True)
+    subprocess.run(call("whole", 1), check=True, capture_output=True, timeout=LIMIT)
     length = time.monotonic() - started
     killed = 0
     while killed < KILLS:
@@ -215,13 +212,13 @@ def test_kill_9_at_any_moment_ends_with_the_same_bytes(tmp_path: Path) -> None:
         )
         time.sleep(length * (0.35 + 0.6 * ((killed * 0.618) % 1)))
         process.kill()
-        process.wait()
+        process.wait(LIMIT)
         killed += 1
         if (tmp_path / "data").exists():  # it was faster than the kill, which does not count
             assert content(tmp_path / "data") == content(tmp_path / "whole")
             shutil.rmtree(tmp_path / "data")
             killed -= 1
-    subprocess.run(call("data", 2), check=True, capture_output=True)
+    subprocess.run(call("data", 2), check=True, capture_output=True, timeout=LIMIT)
     assert content(tmp_path / "data") == content(tmp_path / "whole")
 
 
@@ -237,16 +234,20 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 
     call = command(source, tmp_path / "data", "--encoding", "raw", "--workers", 1)
-    failed = subprocess.run(call, capture_output=True, text=True, preexec_fn=limited, check=False)
+    failed = subprocess.run(
+        call, capture_output=True, text=True, preexec_fn=limited, check=False, timeout=LIMIT
+    )
     assert failed.returncode == 1
     assert "there is no room for" in failed.stderr
     assert "give the same command again" in failed.stderr
     assert "Traceback" not in failed.stderr
-    subprocess.run(call, check=True, capture_output=True)
+    subprocess.run(call, check=True, capture_output=True, timeout=LIMIT)
     assert content(tmp_path / "data") == content(tmp_path / "whole")
     again = [*command(source, tmp_path / "data", "--workers", 1), "--overwrite", "--side", "150"]
     call = [*again, "--encoding", "raw"]
-    failed = subprocess.run(call, capture_output=True, text=True, preexec_fn=limited, check=False)
+    failed = subprocess.run(
+        call, capture_output=True, text=True, preexec_fn=limited, check=False, timeout=LIMIT
+    )
     assert (failed.returncode, "no room" in failed.stderr) == (1, True)
     assert content(tmp_path / "data") == content(tmp_path / "whole")
     assert read_info(tmp_path / "data").side == 512

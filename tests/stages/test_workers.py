@@ -10,6 +10,8 @@ from mmil_cli.errors import MmilError
 from mmil_cli.stages import workers
 from mmil_cli.stages.workers import Inline, Processes, in_order
 
+pytestmark = pytest.mark.usefixtures("time_limit")
+
 DEADLY = (3, 4, 11)
 
 
@@ -71,3 +73,11 @@ def test_processes_that_cannot_even_start_are_told_and_blamed_on_nobody(monkeypa
     monkeypatch.setattr(workers, "_begin", os.abort)
     with pytest.raises(MmilError, match="end as soon as they start"):
         outcomes(Processes(1), square)
+
+
+def test_a_long_folder_for_temporary_files_is_no_hindrance(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr(workers.tempfile, "tempdir", str(folder))
+    assert workers._context().get_start_method() == "spawn"
+    assert outcomes(Processes(1), square, items=range(3)) == [0, 1, 4]
