@@ -115,6 +115,15 @@ def test_a_path_of_chexpert_that_leaves_the_folder(tmp_path: Path) -> None:
         find(tmp_path, labels_only=True)
 
 
+def test_a_film_that_chexpert_names_twice(tmp_path: Path) -> None:
+    table = write_chexpert(tmp_path) / "train.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    with pytest.raises(
+        DataError, match=r"train\.csv: row 4 names CheXpert-v1\.0-small/train/\S+ a second time"
+    ):
+        find(tmp_path, labels_only=True)
+
+
 def test_nih(tmp_path: Path) -> None:
     manifest = find(write_nih(tmp_path), labels_only=True)
     assert {name for name, label in labels(manifest, 0).items() if label} == {"Cardiomegaly", "Effusion"}

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import random
 import resource
 import shutil
 import subprocess
@@ -205,12 +206,12 @@ def test_kill_9_at_any_moment_ends_with_the_same_bytes(tmp_path: Path) -> None:
     started = time.monotonic()
     subprocess.run(call("whole", 1), check=True, capture_output=True, timeout=LIMIT)
     length = time.monotonic() - started
-    killed = 0
+    killed, moments = 0, random.Random(KILLS)
     while killed < KILLS:
         process = subprocess.Popen(
             call("data", 1 + killed % 3), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(length * (0.35 + 0.6 * ((killed * 0.618) % 1)))
+        time.sleep(length * moments.uniform(0.35, 0.95))
         process.kill()
         process.wait(LIMIT)
         killed += 1

@@ -74,11 +74,16 @@ def _labels_of(table: Table, split: str) -> dict[Key, _Labelled]:
         _view(side, projection)
         for side, projection in zip(table.column("Frontal/Lateral"), table.column("AP/PA"), strict=True)
     ]
+    films: dict[Key, _Labelled] = {}
     rows = zip(paths, views, zip(*values, strict=True), strict=True)
-    return {
-        _key(path, table.path, row): _Labelled(path, split, view, labels)
-        for row, (path, view, labels) in enumerate(rows, start=1)
-    }
+    for row, (path, view, labels) in enumerate(rows, start=1):
+        key = _key(path, table.path, row)
+        if key in films:
+            raise DataError(
+                f"{table.path.name}: row {row} names {path} a second time; remove one of its rows"
+            )
+        films[key] = _Labelled(path, split, view, labels)
+    return films
 
 
 def _of_labels(labels: Mapping[Key, _Labelled], root: Path) -> list[Record]:
