@@ -12,6 +12,7 @@ from mmil_cli.data.checks import read_head, refuse_blank, refuse_large
 from mmil_cli.data.dicom import looks_like_dicom, read_dicom
 from mmil_cli.data.film import Film, StoredFilm, normalise_view
 from mmil_cli.data.geometry import Affine
+from mmil_cli.data.jpeg import Colours, decode_jpeg
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.resampling import shrink
 from mmil_cli.data.voi import robust_range, scaled
@@ -21,6 +22,7 @@ __all__ = ["Film", "StoredFilm", "normalise_view", "read_film", "resize_film"]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
+_COLOURS: dict[str, Colours] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 """What Pillow raises on damaged files; its readers have no common exception."""
 
@@ -67,16 +69,37 @@ def _read_picture(path: Path) -> Film:
             warnings.simplefilter("ignore")  # odd EXIF or text chunks, which say nothing about the film
             with Image.open(path, formats=["PNG", "JPEG"]) as image:
                 refuse_large(path, width=image.width, height=image.height)
-                pixels = _display(_grey(image))
+                pixels = _display(_grey(_checked(image, path)))
     except Image.DecompressionBombError as fault:
         raise rejected(Reason.TOO_LARGE, path, "declares more pixels than any film has") from fault
     except _FAULTS as fault:
         reason, what = (
-            (Reason.TRUNCATED, "cut off") if "truncated" in str(fault) else (Reason.UNREADABLE, "damaged")
+            (Reason.TRUNCATED, "cut off")
+            if any(words in str(fault) for words in ("truncated", "Premature end"))
+            else (Reason.UNREADABLE, "damaged")
         )
         raise rejected(reason, path, f"is a {what} PNG or JPEG file") from fault
     refuse_blank(pixels, path)
     return Film(pixels)
+
+
+def _checked(image: Image.Image, path: Path) -> Image.Image:
+    """The picture, and of a JPEG that it is whole: Pillow paints over what is damaged, and says nothing.
+
+    Grey and RGB are decoded once, to the values that Pillow has; CMYK, where Pillow knows how Adobe means it,
+    is decoded for its faults alone.
+    """
+    colours = _COLOURS.get(image.mode)
+    if image.format == "PNG" or colours is None:
+        return image
+    values = decode_jpeg(path.read_bytes(), colours=colours)
+    if values.shape[:2] != (image.height, image.width):
+        raise ValueError("another size")
+    if colours == "CMYK":
+        return image
+    whole = Image.fromarray(values[..., 0] if colours == "GRAY" else values)
+    whole.getexif().update(image.getexif())
+    return whole
 
 
 def _grey(image: Image.Image) -> NDArray[np.generic]:
