@@ -20,8 +20,9 @@ DECODER_DEPENDENCIES = dict.fromkeys(
 )
 """Asked for by pydicom of every plugin."""
 
-_DAMAGE = ("corrupt", "premature end")
-"""How libjpeg speaks of damage. Its other warnings are of odd but readable headers."""
+_ODD = ("invalid sos parameters", "unknown adobe color transform", "unknown jfif revision")
+"""The warnings of libjpeg that are of odd but readable headers; all others are of damage. It tells the first
+warning alone: a file that is odd and damaged as well is taken."""
 
 Colours = Literal["GRAY", "RGB", "CMYK"]
 
@@ -39,7 +40,7 @@ def decode_jpeg(data: bytes, *, colours: Colours) -> NDArray[np.uint8]:
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours))
     except ValueError as fault:
-        if any(word in str(fault).lower() for word in _DAMAGE):
+        if not any(words in str(fault).lower() for words in _ODD):
             raise DamagedJpeg(str(fault)) from fault
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours, strict=False))

@@ -43,7 +43,13 @@ def more_data(data: bytes) -> bytes:
     return data[:-2] + b"\x12\x34\x56" * 20 + b"\xff\xd9"
 
 
-DAMAGES = (torn_table, lost_tail, more_data)
+def second_scan(data: bytes) -> bytes:
+    """The head of the coded data once more within it: what was decoded up to there would be taken."""
+    at = data.index(b"\xff\xda")
+    return data[: at + 200] + data[at:]
+
+
+DAMAGES = (torn_table, lost_tail, more_data, second_scan)
 
 
 @pytest.mark.parametrize("mode", MODES)
