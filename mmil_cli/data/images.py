@@ -13,6 +13,7 @@ from mmil_cli.data.dicom import looks_like_dicom, read_dicom
 from mmil_cli.data.film import Film, StoredFilm, normalise_view
 from mmil_cli.data.geometry import Affine
 from mmil_cli.data.jpeg import Colours, decode_jpeg
+from mmil_cli.data.png import check_png
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.resampling import shrink
 from mmil_cli.data.voi import robust_range, scaled
@@ -69,7 +70,7 @@ def _read_picture(path: Path) -> Film:
             warnings.simplefilter("ignore")  # odd EXIF or text chunks, which say nothing about the film
             with Image.open(path, formats=["PNG", "JPEG"]) as image:
                 refuse_large(path, width=image.width, height=image.height)
-                pixels = _display(_grey(_checked(image, path)))
+                pixels = _display(_grey(_checked(image, path.read_bytes())))
     except Image.DecompressionBombError as fault:
         raise rejected(Reason.TOO_LARGE, path, "declares more pixels than any film has") from fault
     except _FAULTS as fault:
@@ -83,16 +84,19 @@ def _read_picture(path: Path) -> Film:
     return Film(pixels)
 
 
-def _checked(image: Image.Image, path: Path) -> Image.Image:
-    """The picture, and of a JPEG that it is whole: Pillow paints over what is damaged, and says nothing.
+def _checked(image: Image.Image, data: bytes) -> Image.Image:
+    """The picture, if its bytes are whole: Pillow skips the check sums of PNG, and paints over a torn JPEG.
 
-    Grey and RGB are decoded once, to the values that Pillow has; CMYK, where Pillow knows how Adobe means it,
-    is decoded for its faults alone.
+    Grey and RGB JPEG is decoded once, to the values that Pillow has; CMYK, where Pillow knows how Adobe means
+    it, is decoded for its faults alone.
     """
-    colours = _COLOURS.get(image.mode)
-    if image.format == "PNG" or colours is None:
+    if image.format == "PNG":
+        check_png(data)
         return image
-    values = decode_jpeg(path.read_bytes(), colours=colours)
+    colours = _COLOURS.get(image.mode)
+    values = decode_jpeg(data, colours=colours) if colours else None
+    if values is None:
+        return image
     if values.shape[:2] != (image.height, image.width):
         raise ValueError("another size")
     if colours == "CMYK":

@@ -24,6 +24,9 @@ _ODD = ("invalid sos parameters", "unknown adobe color transform", "unknown jfif
 """The warnings of libjpeg that are of odd but readable headers; all others are of damage. It tells the first
 warning alone: a file that is odd and damaged as well is taken."""
 
+_UNKNOWN = "Could not determine subsampling"
+"""Of grey films it is said of damaged heads alone; of colours, Pillow has to judge."""
+
 Colours = Literal["GRAY", "RGB", "CMYK"]
 
 
@@ -31,8 +34,8 @@ class DamagedJpeg(ValueError):
     """The data cannot be decoded, or not without guessing what is missing."""
 
 
-def decode_jpeg(data: bytes, *, colours: Colours) -> NDArray[np.uint8]:
-    """Decode to uint8 [H, W, channel].
+def decode_jpeg(data: bytes, *, colours: Colours) -> NDArray[np.uint8] | None:
+    """Decode to uint8 [H, W, channel]; None where colours are sampled as only Pillow knows.
 
     Raises:
         DamagedJpeg: the data is no JPEG, is cut off, or holds bytes that no picture is made of.
@@ -40,6 +43,8 @@ def decode_jpeg(data: bytes, *, colours: Colours) -> NDArray[np.uint8]:
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours))
     except ValueError as fault:
+        if _UNKNOWN in str(fault) and colours != "GRAY":
+            return None
         if not any(words in str(fault).lower() for words in _ODD):
             raise DamagedJpeg(str(fault)) from fault
     try:
@@ -55,7 +60,9 @@ def is_available(uid: str) -> bool:
 
 def decode_frame(source: bytes, _runner: DecodeRunner) -> bytes:
     """The plugin: one grey frame."""
-    return decode_jpeg(source, colours="GRAY").tobytes()
+    grey = decode_jpeg(source, colours="GRAY")
+    assert grey is not None
+    return grey.tobytes()
 
 
 def add_plugin() -> None:

@@ -190,7 +190,7 @@ def _items(line: str) -> list[str]:
 def _opens_item(number: int, line: str, span: tuple[int, int]) -> bool:
     """Whether a number is the mark of an item: where a sentence may begin, or `Chest 1. ... 2. ...`."""
     before = line[max(0, span[0] - _NEAR) : span[0]]
-    if re.search(r"(?:^|[.?!)\]])\s*$", before):
+    if not before.strip() or before.rstrip().endswith((".", "?", "!", ")", "]")):
         return True
     if number != 1:
         return False

@@ -97,7 +97,17 @@ def _elements(data: bytes) -> tuple[str, Elements, str]:
         tag, _, length = meta.head()
         found[tag] = meta.take(length)
     syntax = found.get(0x00020010, b"").decode("latin-1").rstrip("\0 ")
-    body = data[meta.at :]
+    told = 144 + int.from_bytes(found.get(0x00020000, b""), "little")
+    try:
+        return _body(syntax, data[meta.at :])
+    except Refused:
+        # A tag among the last of the meta group may be damaged; the length of the group says its end as well.
+        if not meta.at < told < len(data):
+            raise
+        return _body(syntax, data[told:])
+
+
+def _body(syntax: str, body: bytes) -> tuple[str, Elements, str]:
     if syntax == _DEFLATED:
         try:
             body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, 1 << 26)
