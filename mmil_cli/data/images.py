@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,10 @@ def _read_picture(path: Path) -> Film:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF or text chunks, which say nothing about the film
-            with Image.open(path, formats=["PNG", "JPEG"]) as image:
+            data = path.read_bytes()
+            with Image.open(BytesIO(data), formats=["PNG", "JPEG"]) as image:
                 refuse_large(path, width=image.width, height=image.height)
-                pixels = _display(_grey(_checked(image, path.read_bytes())))
+                pixels = _display(_grey(_checked(image, data)))
     except Image.DecompressionBombError as fault:
         raise rejected(Reason.TOO_LARGE, path, "declares more pixels than any film has") from fault
     except _FAULTS as fault:
