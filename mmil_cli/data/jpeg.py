@@ -20,7 +20,7 @@ DECODER_DEPENDENCIES = dict.fromkeys(
 )
 """Asked for by pydicom of every plugin."""
 
-_ODD = ("invalid sos parameters", "unknown adobe color transform", "unknown jfif revision")
+_ODD = ("unknown adobe color transform", "unknown jfif revision")
 """The warnings of libjpeg that are of odd but readable headers; all others are of damage. It tells the first
 warning alone: a file that is odd and damaged as well is taken."""
 

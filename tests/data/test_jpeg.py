@@ -125,13 +125,20 @@ def by_frame(path: Path) -> bytes:
 
 
 def test_odd_but_readable_headers_are_read() -> None:
-    """A scan that names another range of coefficients, which sequential decoders do not look at."""
+    """A JFIF revision that there is not."""
     data = picture("L")
-    at = data.index(b"\xff\xda") + 8  # start of the spectral selection
-    odd = data[:at] + b"\x01" + data[at + 1 :]
+    odd = data.replace(b"JFIF\0\1", b"JFIF\0\3", 1)
     expected = decode_jpeg(data, colours="GRAY")
     assert expected is not None
     np.testing.assert_array_equal(decode_jpeg(odd, colours="GRAY"), expected)
+
+
+def test_a_scan_of_other_coefficients_is_refused() -> None:
+    """Decoders go on after a damaged head of the scan, and there may be more damage than that."""
+    data = picture("L")
+    at = data.index(b"\xff\xda") + 8  # start of the spectral selection
+    with pytest.raises(DamagedJpeg):
+        decode_jpeg(data[:at] + b"\x01" + data[at + 1 :], colours="GRAY")
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff", b"no JPEG", picture("L")[:300]])
