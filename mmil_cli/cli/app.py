@@ -19,7 +19,7 @@ from mmil_cli.cli.demo import demo
 from mmil_cli.cli.embed import embed
 from mmil_cli.cli.export import export
 from mmil_cli.cli.ground import ground
-from mmil_cli.cli.groups import with_default
+from mmil_cli.cli.groups import in_order, with_default
 from mmil_cli.cli.phantom import phantom
 from mmil_cli.cli.preprocess import preprocess
 from mmil_cli.cli.pretrain import pretrain
@@ -71,6 +71,18 @@ def _guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 app = typer.Typer(
     name="mmil",
+    cls=in_order(
+        "preprocess",
+        "audit",
+        "subset",
+        "pretrain",
+        "probe",
+        "retrieve",
+        "ground",
+        "compare",
+        "report",
+        "view",
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

@@ -80,7 +80,8 @@ def film_reader(
         UsageError: the encoder has no such layer.
     """
     recipe = evaluation.recipe
-    augment = Augment(**recipe.augment.model_dump())
+    # A flip turns the words of reports too, and labels may name a side.
+    augment = Augment(**recipe.augment.model_dump(exclude={"flip"}))
     inputs = [
         FilmInputs(
             evaluation.dataset, rows, contract=evaluation.embedder.contract, augment=augment,

@@ -262,9 +262,10 @@ def test_a_wrong_option_beside_overwrite_leaves_the_old_run(mmil, data, trained,
 
 
 def test_what_a_failed_run_left_does_not_reach_another_one(mmil, data, tmp_path):
-    """A run that failed before its first saved state leaves a tokenizer, which may be of another recipe."""
+    """A run that ended before its first saved state leaves a tokenizer, which may be of another recipe."""
     small = "--set=text.vocabulary_size=50"
     assert mmil("pretrain", data, "--out", tmp_path / "run", *TINY, "--set=optim.lr=1e30").code == 1
+    (tmp_path / "run" / "state.pt").unlink()
     for name in ("run", "fresh"):
         assert mmil("pretrain", data, "--out", tmp_path / name, *TINY, small).code == 0
     kept = [(tmp_path / name / "checkpoint/model.safetensors").read_bytes() for name in ("run", "fresh")]

@@ -25,6 +25,8 @@ def a_batch(rank):
     return Batch(
         films=films[own],
         cover=torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(numbers), 4),
+        bag=torch.arange(len(numbers)),
+        slot=torch.zeros_like(numbers),
         tokens=tokens[own],
         token_mask=torch.ones_like(tokens[own], dtype=torch.bool),
         sentence=numbers,
