@@ -20,10 +20,6 @@ DECODER_DEPENDENCIES = dict.fromkeys(
 )
 """Asked for by pydicom of every plugin."""
 
-_ODD = ("unknown adobe color transform", "unknown jfif revision")
-"""The warnings of libjpeg that are of odd but readable headers; all others are of damage. It tells the first
-warning alone: a file that is odd and damaged as well is taken."""
-
 _UNKNOWN = "Could not determine subsampling"
 """Of grey films it is said of damaged heads alone; of colours, Pillow has to judge."""
 
@@ -45,12 +41,7 @@ def decode_jpeg(data: bytes, *, colours: Colours) -> NDArray[np.uint8] | None:
     except ValueError as fault:
         if _UNKNOWN in str(fault) and colours != "GRAY":
             return None
-        if not any(words in str(fault).lower() for words in _ODD):
-            raise DamagedJpeg(str(fault)) from fault
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours, strict=False))
-    except ValueError as fault:
-        raise DamagedJpeg(str(fault)) from fault
+        raise DamagedJpeg(str(fault)) from fault  # every warning counts: the first one alone is told
 
 
 def is_available(uid: str) -> bool:

@@ -124,15 +124,6 @@ def by_frame(path: Path) -> bytes:
     return get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
 
 
-def test_odd_but_readable_headers_are_read() -> None:
-    """A JFIF revision that there is not."""
-    data = picture("L")
-    odd = data.replace(b"JFIF\0\1", b"JFIF\0\3", 1)
-    expected = decode_jpeg(data, colours="GRAY")
-    assert expected is not None
-    np.testing.assert_array_equal(decode_jpeg(odd, colours="GRAY"), expected)
-
-
 def test_a_scan_of_other_coefficients_is_refused() -> None:
     """Decoders go on after a damaged head of the scan, and there may be more damage than that."""
     data = picture("L")
