@@ -19,16 +19,18 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from mmil_cli.data import jpeg
 from mmil_cli.data.checks import refuse_large
 from mmil_cli.data.codestream import is_complete, read_codestream
 from mmil_cli.data.reasons import Reason, rejected
+from mmil_cli.errors import RejectedRecord
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SELF_DESCRIBED = frozenset(JPEG2000TransferSyntaxes + JPEGLSTransferSyntaxes)
 _CODESTREAMS = _SELF_DESCRIBED | frozenset(JPEGTransferSyntaxes)
+_JPEG_8_BIT = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _FASTEST = {
-    JPEGBaseline8Bit: "pillow",
-    JPEGExtended12Bit: "pillow",
+    **dict.fromkeys(_JPEG_8_BIT, jpeg.PLUGIN),
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
     **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
 }
@@ -57,7 +59,7 @@ def decode_frame(header: Dataset, path: Path) -> Codes:
     wide = int(header.BitsAllocated) > 16
     options: dict[str, Any] = {} if syntax in _SELF_DESCRIBED else {"correct_unused_bits": wide}
     try:
-        pixels = pixel_array(header, decoding_plugin=_FASTEST.get(syntax, ""), view_only=True, **options)
+        pixels = pixel_array(header, decoding_plugin=_plugin(header, syntax), view_only=True, **options)
     except NotImplementedError as fault:
         raise rejected(
             Reason.UNSUPPORTED_SYNTAX, path, f"is {syntax.name}, which no decoder here reads"
@@ -81,6 +83,13 @@ def value_bits(header: Dataset, codes: Codes) -> tuple[int, int]:
     return shift, min(stored, allocated)
 
 
+def _plugin(header: Dataset, syntax: UID) -> str:
+    """The decoder of a syntax; of colour JPEG Pillow, which knows the transforms of DICOM."""
+    jpeg.add_plugin()
+    is_colour_jpeg = syntax in _JPEG_8_BIT and header.SamplesPerPixel != 1
+    return "pillow" if is_colour_jpeg else _FASTEST.get(syntax, "")
+
+
 def _check_bits(header: Dataset, syntax: UID, path: Path) -> None:
     """Refuse a value that would lie outside its word; a missing High Bit is the highest of the value."""
     allocated, stored, high = (header.get(name) for name in ("BitsAllocated", "BitsStored", "HighBit"))
@@ -97,6 +106,8 @@ def _check_length(header: Dataset, path: Path) -> None:
         raise rejected(
             Reason.TRUNCATED, path, f"is cut off: it holds {held} of {expected} bytes of pixel data"
         )
+    if held >= 2 * expected:  # pydicom would take it for several frames
+        raise _other_size(path)
 
 
 def _has_whole_fragments(data: bytes) -> bool:
@@ -118,12 +129,16 @@ def _check_codestream(header: Dataset, syntax: UID, path: Path) -> None:
     if not is_complete(data):
         raise rejected(Reason.TRUNCATED, path, f"is cut off: its pixel data ({syntax.name}) has no end")
     if (stream.height, stream.width) != (header.Rows, header.Columns):
-        raise rejected(
-            Reason.UNREADABLE, path, "declares one size in its header and another in its pixel data"
-        )
-    if stream.bits > 8 and _FASTEST.get(syntax) == "pillow":
+        raise _other_size(path)
+    if stream.bits > 8 and syntax in _JPEG_8_BIT:
         raise rejected(
             Reason.UNSUPPORTED_SYNTAX,
             path,
             f"is {stream.bits}-bit {syntax.name}, which no decoder here reads",
         )
+    if syntax in _JPEG_8_BIT and header.SamplesPerPixel != 1:
+        jpeg.decode_jpeg(data, colours="RGB")  # for its faults alone: Pillow has none
+
+
+def _other_size(path: Path) -> RejectedRecord:
+    return rejected(Reason.UNREADABLE, path, "declares one size in its header and another in its pixel data")

@@ -37,7 +37,7 @@ from pydicom.uid import (
 
 from mmil_cli.data.checks import refuse_blank, refuse_large
 from mmil_cli.data.decoding import PIXEL_KEYWORDS, decode_frame
-from mmil_cli.data.elements import read_elements
+from mmil_cli.data.elements import is_cut_off, read_elements
 from mmil_cli.data.film import Film, view_of_header
 from mmil_cli.data.inflate import refuse_inflated
 from mmil_cli.data.reasons import Reason, rejected
@@ -102,7 +102,7 @@ def read_header(path: Path) -> Dataset:
         warnings.simplefilter("always")
         refuse_inflated(file, path)
         header = read_elements(file, _TAGS, with_pixels=True)
-    if any("End of file reached" in str(warning.message) for warning in spoken):
+    if is_cut_off(header) or any("End of file reached" in str(warning.message) for warning in spoken):
         raise rejected(Reason.TRUNCATED, path, "is cut off before the end of its pixel data")
     _guess_syntax(header)
     _check_header(header, path)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_UNDEFINED = 0xFFFFFFFF
 _MOST_ELEMENTS = 20_000
 """Before the pixels; a header has some hundred. A lost sector, or a bomb, is millions of empty ones."""
 
@@ -21,6 +23,17 @@ def read_elements(file: BinaryIO, keywords: Sequence[str], *, with_pixels: bool)
     """
     tags: list[Tag] = [Tag(keyword) for keyword in keywords]  # type: ignore[valid-type]
     return read_partial(file, _bounded(with_pixels=with_pixels), force=True, specific_tags=tags)
+
+
+def is_cut_off(header: FileDataset) -> bool:
+    """Whether the file ends before the told length of its pixel data; pydicom takes what there is."""
+    found = [header.get_item(tag) for tag in _PIXELS if tag in header]
+    return any(
+        isinstance(element, RawDataElement)
+        and element.length != _UNDEFINED
+        and len(element.value or b"") < element.length
+        for element in found
+    )
 
 
 def _bounded(*, with_pixels: bool) -> Callable[[int, str | None, int], bool]:

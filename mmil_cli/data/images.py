@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from mmil_cli.data.checks import read_head, refuse_blank, refuse_large
 from mmil_cli.data.dicom import looks_like_dicom, read_dicom
 from mmil_cli.data.film import Film, StoredFilm, normalise_view
 from mmil_cli.data.geometry import Affine
+from mmil_cli.data.jpeg import Colours, decode_jpeg
+from mmil_cli.data.png import check_png
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.resampling import shrink
 from mmil_cli.data.voi import robust_range, scaled
@@ -21,6 +24,7 @@ __all__ = ["Film", "StoredFilm", "normalise_view", "read_film", "resize_film"]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
+_COLOURS: dict[str, Colours] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 """What Pillow raises on damaged files; its readers have no common exception."""
 
@@ -65,18 +69,43 @@ def _read_picture(path: Path) -> Film:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF or text chunks, which say nothing about the film
-            with Image.open(path, formats=["PNG", "JPEG"]) as image:
+            data = path.read_bytes()
+            with Image.open(BytesIO(data), formats=["PNG", "JPEG"]) as image:
                 refuse_large(path, width=image.width, height=image.height)
-                pixels = _display(_grey(image))
+                pixels = _display(_grey(_checked(image, data)))
     except Image.DecompressionBombError as fault:
         raise rejected(Reason.TOO_LARGE, path, "declares more pixels than any film has") from fault
     except _FAULTS as fault:
         reason, what = (
-            (Reason.TRUNCATED, "cut off") if "truncated" in str(fault) else (Reason.UNREADABLE, "damaged")
+            (Reason.TRUNCATED, "cut off")
+            if any(words in str(fault) for words in ("truncated", "Premature end"))
+            else (Reason.UNREADABLE, "damaged")
         )
         raise rejected(reason, path, f"is a {what} PNG or JPEG file") from fault
     refuse_blank(pixels, path)
     return Film(pixels)
+
+
+def _checked(image: Image.Image, data: bytes) -> Image.Image:
+    """The picture, if its bytes are whole: Pillow skips the check sums of PNG, and paints over a torn JPEG.
+
+    Grey and RGB JPEG is decoded once, to the values that Pillow has; CMYK, where Pillow knows how Adobe means
+    it, is decoded for its faults alone.
+    """
+    if image.format == "PNG":
+        check_png(data)
+        return image
+    colours = _COLOURS.get(image.mode)
+    values = decode_jpeg(data, colours=colours) if colours else None
+    if values is None:
+        return image
+    if values.shape[:2] != (image.height, image.width):
+        raise ValueError("another size")
+    if colours == "CMYK":
+        return image
+    whole = Image.fromarray(values[..., 0] if colours == "GRAY" else values)
+    whole.getexif().update(image.getexif())
+    return whole
 
 
 def _grey(image: Image.Image) -> NDArray[np.generic]:

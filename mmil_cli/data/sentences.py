@@ -57,7 +57,6 @@ _INNER_ABBREVIATIONS = frozenset(
 
 _BOUNDARY = re.compile(
     r"""
-    (?P<token>[^\s.?!]{0,99}(?:\.[A-Za-z](?=\.)){0,9})      # before the dot; inner dots of p.m. belong to it
     (?P<stop>[.?!]{1,19})(?P<close>["')\]>]{0,9})
     (?:
         \s+(?=(?P<next>\S{1,99}))                       # the usual case
@@ -66,7 +65,13 @@ _BOUNDARY = re.compile(
     """,
     re.VERBOSE,
 )
-"""The lengths are bounded so that the time stays linear on text that is no prose."""
+"""Where a sentence may end. The lengths are bounded: the time stays linear on text that is no prose."""
+
+_TOKEN = re.compile(r"[^\s.?!]{0,99}+(?:\.[A-Za-z](?=\.)){0,9}(?=[.?!]\Z)")
+"""What stands before the stop that the searched text ends with; inner dots of p.m. belong to it."""
+
+_TOKEN_ROOM = 120
+"""Characters before a stop in which its token is looked for: more than `_TOKEN` can have."""
 
 _ENUMERATION = re.compile(
     r"(?<![\w.,/-])\(?(?P<number>\d{1,2})(?:[.)]|\.\)|\.,)(?:\s+|(?=[A-Z]))(?=[A-Z0-9(_\"'\[])"
@@ -185,7 +190,7 @@ def _items(line: str) -> list[str]:
 def _opens_item(number: int, line: str, span: tuple[int, int]) -> bool:
     """Whether a number is the mark of an item: where a sentence may begin, or `Chest 1. ... 2. ...`."""
     before = line[max(0, span[0] - _NEAR) : span[0]]
-    if re.search(r"(?:^|[.?!)\]])\s*$", before):
+    if not before.strip() or before.rstrip().endswith((".", "?", "!", ")", "]")):
         return True
     if number != 1:
         return False
@@ -196,16 +201,19 @@ def _opens_item(number: int, line: str, span: tuple[int, int]) -> bool:
 
 
 def _split_prose(text: str) -> list[str]:
-    pieces, start = [], 0
+    pieces, start, seen = [], 0, 0
     for match in _BOUNDARY.finditer(text):
-        if _ends_sentence(match):
+        room = max(seen, match.start() - _TOKEN_ROOM)
+        seen = match.end()
+        token = _TOKEN.search(text, room, match.start() + 1)
+        if _ends_sentence(match, token[0] if token else ""):
             pieces.append(text[start : match.end("close")])
             start = match.end("close")
     return [*pieces, text[start:]]
 
 
-def _ends_sentence(match: re.Match[str]) -> bool:
-    token = match["token"].lstrip("(\"'[<").casefold()
+def _ends_sentence(match: re.Match[str], token: str) -> bool:
+    token = token.lstrip("(\"'[<").casefold()
     if match["glued"]:
         return len(token) > 2 and not token[-1:].isdigit()
     following = match["next"].lstrip("(\"'[<>]")

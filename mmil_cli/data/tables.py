@@ -231,19 +231,27 @@ def _objects(path: Path, handle: TextIO, names: dict[str, None]) -> Iterator[dic
             yield parsed
     if bad:
         raise DataError(
-            f"{path}: rows {listing(bad)} are no JSON objects with plain values; write one object a line"
+            f"{path}: rows {listing(bad)} are no JSON objects with plain values, each name once; write one "
+            "object a line"
         )
 
 
 def _parse_object(line: str) -> dict[str, str] | None:
     try:
-        parsed = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+        parsed = json.loads(line, object_pairs_hook=_named_once)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, dict) or any(isinstance(value, (dict, list)) for value in parsed.values()):
         return None
     row = {name: "" if value is None else str(value) for name, value in parsed.items()}
     return row if all(is_unicode(text) for pair in row.items() for text in pair) else None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; one that has a name twice would silently lose a value."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name twice")
+    return found
 
 
 def _read_parquet(path: Path) -> Table:

@@ -8,9 +8,10 @@ The steps are those of PS3.3 C.11.1 and C.11.2 and PS3.4 N.2, in this order:
    film with both is inverted once.
 4. Padding becomes black, whatever it was mapped to.
 
-A window that the standard does not allow (width below 1 for LINEAR, not above 0 for the others, or not a
-number) counts as missing: writers put 0 there for "none". A legal window that shows nothing of the film is
-obeyed, and the caller rejects the blank picture.
+A window that the standard does not allow (width below 1 for LINEAR, not above 0 for the others) counts as
+missing: writers put 0 there for "none". What is no finite number, in a window or a rescale, is a fault:
+nobody knows what was meant. A legal window that shows nothing of the film is obeyed, and the caller rejects
+the blank picture.
 """
 
 import math
@@ -80,7 +81,7 @@ def robust_range(values: Values, counts: NDArray[np.int64]) -> tuple[float, floa
 def window(values: Values, *, center: float, width: float, function: str) -> Values | None:
     """Apply a window (PS3.3 C.11.2.1.2 and C.11.2.1.3) onto [0, 1]; None when the standard forbids it."""
     too_narrow = width < 1 if function == "LINEAR" else width <= 0
-    if too_narrow or not math.isfinite(center) or not math.isfinite(width):
+    if too_narrow:
         return None
     if function == "SIGMOID":
         # tanh is the logistic function without overflow
@@ -120,11 +121,19 @@ def display_range(values: Values, header: Dataset, census: Census) -> tuple[floa
 
 
 def _first_number(header: Dataset, keyword: str) -> float | None:
-    """The first of possibly several numbers, or None where there is none."""
+    """The first of possibly several numbers, or None where there is none.
+
+    Raises:
+        ValueError: it is not finite; a decimal string (PS3.5 6.2) cannot say so.
+    """
     value = header.get(keyword)
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = value[0] if len(value) else None
-    return None if value is None or value == "" else float(value)
+    if value is None or value == "":
+        return None
+    if not math.isfinite(number := float(value)):
+        raise ValueError(keyword)
+    return number
 
 
 def _little(header: Dataset) -> bool:

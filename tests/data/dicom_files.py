@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -190,6 +190,14 @@ def jpeg(path: Path, picture: np.ndarray, **elements: Any) -> Path:
     dataset.PixelData = encapsulate([buffer.getvalue()])
     dataset["PixelData"].VR = "OB"
     return finish(path, dataset, JPEGBaseline8Bit)
+
+
+def edited_frame(path: Path, edit: Callable[[bytes], bytes]) -> Path:
+    """Change the codestream of a file."""
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([edit(get_frame(dataset.PixelData, 0, number_of_frames=1))])
+    dataset.save_as(path)
+    return path
 
 
 def rejection(path: Path) -> RejectedRecord:

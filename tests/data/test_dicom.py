@@ -34,6 +34,7 @@ from pydicom.uid import (
     MPEG2MPML,
     UID,
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
@@ -46,6 +47,7 @@ from mmil_cli.data.dicom import read_dicom, read_header
 from mmil_cli.data.film import is_turned
 from mmil_cli.data.images import read_film
 from mmil_cli.data.reasons import Reason
+from mmil_cli.stages.fuzz.films import with_values
 
 
 @pytest.mark.parametrize(("bits", "signed"), list(itertools.product([8, 10, 12, 15, 16], [False, True])))
@@ -178,6 +180,8 @@ class TestRejections:
             ({"RescaleSlope": "0", "RescaleIntercept": "1"}, Reason.BLANK),
             ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, Reason.LOCALISER),
             ({"Modality": "SEG"}, Reason.NOT_A_PICTURE),
+            ({"Rows": 1}, Reason.UNREADABLE),  # 41 rows are there, which are no 41 frames
+            ({"Rows": SHAPE[0] // 2}, Reason.UNREADABLE),
             ({"SOPClassUID": RTDoseStorage}, Reason.NOT_A_PICTURE),
             ({"SOPClassUID": ParametricMapStorage}, Reason.NOT_A_PICTURE),
         ],
@@ -190,6 +194,31 @@ class TestRejections:
                 setattr(dataset, keyword, value)
 
         assert rejection(edited(path, edit)).reason == reason
+
+    @pytest.mark.parametrize("number", ["nan", "inf", "-1e400", "12x4"])
+    @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"])
+    def test_numbers_that_are_none(self, tmp_path, keyword: str, number: str) -> None:
+        window = {"RescaleSlope": "1", "RescaleIntercept": "0", "WindowCenter": "2000", "WindowWidth": "3000"}
+        text = {**window, keyword: number}
+        path = write(tmp_path / "a.dcm", some_values(12, False))
+        path.write_bytes(with_values(path.read_bytes(), text))
+        assert rejection(path).reason == Reason.UNREADABLE
+
+    @pytest.mark.parametrize("syntax", SYNTAXES[:4], ids=lambda syntax: syntax.name)
+    @pytest.mark.parametrize("more", [2, 0x34330000])
+    def test_a_told_length_that_the_file_does_not_have(self, tmp_path, syntax: UID, more: int) -> None:
+        """Bytes put in before the pixels shift them, and make the length another number."""
+        path = write(tmp_path / "a.dcm", some_values(12, False), syntax=syntax)
+        data, size = path.read_bytes(), 2 * SHAPE[0] * SHAPE[1]
+        start = 144 + int.from_bytes(data[140:144], "little")
+        is_deflated = syntax == DeflatedExplicitVRLittleEndian
+        body = zlib.decompress(data[start:], -zlib.MAX_WBITS) if is_deflated else data[start:]
+        order = "big" if syntax == ExplicitVRBigEndian else "little"
+        at = body.rindex(size.to_bytes(4, order))
+        body = body[:at] + (size + more).to_bytes(4, order) + body[at + 4 :]
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        path.write_bytes(data[:start] + (packer.compress(body) + packer.flush() if is_deflated else body))
+        assert rejection(path).reason == Reason.TRUNCATED
 
     def test_one_frame_may_be_declared(self, tmp_path) -> None:
         assert (

@@ -33,6 +33,25 @@ def rejection(path: Path) -> RejectedRecord:
     return caught.value
 
 
+@pytest.mark.parametrize("place", [-20, -30, -200])
+def test_a_byte_changed_in_a_png_is_seen(tmp_path: Path, place: int) -> None:
+    """At the end of the pixels Pillow looks at no sum of any kind."""
+    path = save(tmp_path, Image.fromarray(gradient()))
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RejectedRecord) as caught:
+        read_film(path)
+    assert caught.value.reason == Reason.UNREADABLE
+
+
+def test_bytes_behind_a_png_are_not_its_own(tmp_path: Path) -> None:
+    path = save(tmp_path, Image.fromarray(gradient()))
+    before = read_film(path).pixels
+    path.write_bytes(path.read_bytes() + b"anything")
+    np.testing.assert_array_equal(read_film(path).pixels, before)
+
+
 class TestReading:
     def test_8_bit_values_are_taken_as_they_are(self, tmp_path: Path) -> None:
         values = gradient() // 2 + 20  # neither black nor white: must not be stretched

@@ -318,3 +318,23 @@ def test_dotted_abbreviations(text: str, expected: list[str]) -> None:
 def test_text_that_is_no_prose_is_read_in_linear_time(text: str, number: int) -> None:
     """Quadratic patterns would take minutes here."""
     assert len(split_sentences(text)) == number
+
+
+def test_text_that_is_no_prose_costs_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at before a stop are so many characters, and none where no stop is: the time stays linear."""
+    from mmil_cli.data import sentences as module
+
+    looked: list[int] = []
+
+    class Counting:
+        def search(self, text: str, start: int, end: int):
+            looked.append(end - start)
+            return token.search(text, start, end)
+
+    token = module._TOKEN
+    monkeypatch.setattr(module, "_TOKEN", Counting())
+    assert split_sentences("No effusion. " + "a" * 1_000_000) == ["No effusion.", "a" * 1_000_000]
+    assert len(looked) == 1
+    assert len(split_sentences(("a" * 500 + ". ") * 300)) == 300
+    assert len(looked) < 302
+    assert max(looked) <= module._TOKEN_ROOM + 1

@@ -181,6 +181,15 @@ def test_broken_json_lines(tmp_path: Path) -> None:
         find(path)
 
 
+def test_a_name_twice_in_a_line_loses_nothing_silently(tmp_path: Path) -> None:
+    path = tmp_path / "films.jsonl"
+    path.write_text(
+        '{"image": "a.png", "report": "x"}\n{"image": "b.png", "report": "x", "image": "c.png"}\n'
+    )
+    with pytest.raises(DataError, match="rows 2 are no JSON objects with plain values, each name once"):
+        find(path)
+
+
 @pytest.mark.parametrize(
     "content", [b"no gzip at all", gzip.compress(b"image,report\n" * 99, mtime=0)[:10] + b"\xff" * 40]
 )

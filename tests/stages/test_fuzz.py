@@ -11,6 +11,7 @@ from mmil_cli.errors import UsageError
 from mmil_cli.stages import bench_fuzz
 from mmil_cli.stages.fuzz import films, texts
 from mmil_cli.stages.fuzz.cases import KINDS, make_case
+from mmil_cli.stages.fuzz.jpegs import BrokenJpeg, strict_jpeg
 from mmil_cli.stages.fuzz.pictures import strict_picture
 from mmil_cli.stages.fuzz.reading import Refused
 from mmil_cli.stages.fuzz.tables import strict_rows
@@ -51,6 +52,26 @@ def test_the_strict_reading_knows_pictures(tmp_path: Path, form: str) -> None:
     (tmp_path / "film").write_bytes(films.picture(3, form))
     expected = (films.film(3) >> 4) / 255
     np.testing.assert_allclose(strict_picture(tmp_path / "film"), expected, atol=0 if form == "png" else 0.1)
+
+
+def test_the_strict_reading_of_jpeg_is_strict() -> None:
+    data = films.picture(3, "jpeg")
+    scan = data.index(b"\xff\xda")
+    broken = {
+        "bytes between segments": data[:20] + b"\0" + data[20:],
+        "premature end": data[:-40] + b"\xff\xd9",
+        "bytes before the end": data[:-2] + b"\1\2\xff\xd9",
+        "a table that is not there": data.replace(b"\xff\xdb", b"\xff\xfe"),
+        "no scan": data[:scan],
+        "frame": data.replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc0\0\x0b\x0c"),
+    }
+    for message, content in broken.items():
+        with pytest.raises(BrokenJpeg, match=message):
+            strict_jpeg(content)
+    loud = bytearray(data)
+    start = data.index(b"\xff\xdb") + 5
+    loud[start : start + 64] = b"\xff" * 64
+    assert np.isnan(strict_jpeg(bytes(loud))).all()
 
 
 @pytest.mark.parametrize("form", texts.FORMS)

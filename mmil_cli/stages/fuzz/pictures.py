@@ -2,11 +2,11 @@
 
 import struct
 import zlib
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
+from mmil_cli.stages.fuzz.jpegs import BrokenJpeg, strict_jpeg
 from mmil_cli.stages.fuzz.reading import Array, Refused, strict_film
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,7 +22,7 @@ def strict_picture(path: Path) -> Array:
     if data.startswith(_PNG):
         return _png(data)
     if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg(data, path)
+        return _jpeg(data)
     return strict_film(path)
 
 
@@ -73,21 +73,8 @@ def _paeth(left: int, up: int, corner: int) -> int:
     return min((left, up, corner), key=lambda value: abs(guess - value))
 
 
-def _jpeg(data: bytes, path: Path) -> Array:
-    """The JPEG as GDCM decodes it, in a DICOM file around it."""
-    from pydicom import dcmread
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import JPEGBaseline8Bit
-
-    from mmil_cli.data.codestream import read_codestream
-    from mmil_cli.stages.fuzz.films import dicom
-
-    stream = read_codestream(data)
-    if stream is None or not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise Refused("no frame or no end")
-    dataset = dcmread(BytesIO(dicom(1, JPEGBaseline8Bit, 0, inverted=False)))
-    dataset.Rows, dataset.Columns = stream.height, stream.width
-    dataset.PixelData = encapsulate([data])
-    around = path.with_name(f"{path.name}.around")
-    dataset.save_as(around)
-    return strict_film(around)
+def _jpeg(data: bytes) -> Array:
+    try:
+        return strict_jpeg(data) / 255.0
+    except BrokenJpeg as fault:
+        raise Refused("JPEG") from fault

@@ -1,8 +1,8 @@
 """A second, strict and slow reading of a DICOM film, sharing no code with the one that preprocess uses.
 
 It walks the elements of PS3.5 by itself, refuses what the standard does not allow where pixels depend on it,
-decodes RLE by hand and leaves codestreams to GDCM, which preprocess uses for lossless JPEG alone. What it
-cannot vouch for it refuses (`Refused`).
+decodes RLE and grey JPEG by hand and leaves other codestreams to GDCM, which preprocess uses for lossless
+JPEG alone. What it cannot vouch for it refuses (`Refused`).
 """
 
 import math
@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmil_cli.stages.fuzz.jpegs import BrokenJpeg, strict_jpeg
+
 Array = NDArray[np.float64]
 Elements = dict[int, bytes]
 
@@ -23,7 +25,7 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b
 _SHORT = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
           b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}  # fmt: skip
 _IMPLICIT, _EXPLICIT, _DEFLATED, _BIG = (f"1.2.840.10008.1.2{part}" for part in ("", ".1", ".1.99", ".2"))
-_RLE = "1.2.840.10008.1.2.5"
+_RLE, _JPEG = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXELS = 0x7FE00010
@@ -95,7 +97,17 @@ def _elements(data: bytes) -> tuple[str, Elements, str]:
         tag, _, length = meta.head()
         found[tag] = meta.take(length)
     syntax = found.get(0x00020010, b"").decode("latin-1").rstrip("\0 ")
-    body = data[meta.at :]
+    told = 144 + int.from_bytes(found.get(0x00020000, b""), "little")
+    try:
+        return _body(syntax, data[meta.at :])
+    except Refused:
+        # A tag among the last of the meta group may be damaged; the length of the group says its end as well.
+        if not meta.at < told < len(data):
+            raise
+        return _body(syntax, data[told:])
+
+
+def _body(syntax: str, body: bytes) -> tuple[str, Elements, str]:
     if syntax == _DEFLATED:
         try:
             body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, 1 << 26)
@@ -205,8 +217,9 @@ class _Header:
         return value
 
 
-def _stored(path: Path, syntax: str, data: bytes, get: _Header, shape: tuple[int, int]) -> NDArray[np.int64]:
-    allocated, bits, high = (get.word(tag) for tag in (0x00280100, 0x00280101, 0x00280102))
+def _stored(path: Path, syntax: str, data: bytes, get: _Header, shape: tuple[int, int]) -> Array:
+    allocated, bits = get.word(0x00280100), get.word(0x00280101)
+    high = get.word(0x00280102, bits - 1)  # without it the value is the lowest bits, as everybody writes them
     signed = get.word(0x00280103, 0)
     if (
         allocated not in (8, 16)
@@ -221,10 +234,25 @@ def _stored(path: Path, syntax: str, data: bytes, get: _Header, shape: tuple[int
         words = _words(data, size, f"{get.order}u{width}", swapped=syntax == _BIG and width == 1)
     elif syntax == _RLE:
         words = _words(_unpacked(data, width, size), size, f"<u{width}", swapped=False)
+    elif syntax == _JPEG:
+        return _of_jpeg(data, shape, get)
     else:
-        return _of_codestream(path, shape)
+        return _of_codestream(path, shape).astype(np.float64)
     values = (words.astype(np.int64).reshape(shape) >> (high + 1 - bits)) & ((1 << bits) - 1)
-    return values - ((values >> (bits - 1)) << bits) if signed else values
+    values = values - ((values >> (bits - 1)) << bits) if signed else values
+    return values.astype(np.float64)
+
+
+def _of_jpeg(data: bytes, shape: tuple[int, int], get: _Header) -> Array:
+    try:
+        values = strict_jpeg(data)
+    except BrokenJpeg as fault:
+        raise Refused("JPEG") from fault
+    if values.shape != shape:
+        raise Refused("size")
+    if get.word(0x00280103, 0) == 1:
+        values = np.where(values >= 128, values - 256, values)
+    return values
 
 
 def _words(data: bytes, size: int, kind: str, *, swapped: bool) -> NDArray[np.unsignedinteger]:
@@ -306,13 +334,13 @@ def _apart(work: Callable[[], bytes]) -> bytes:
     return content
 
 
-def _displayed(stored: NDArray[np.int64], get: _Header) -> Array:
+def _displayed(stored: Array, get: _Header) -> Array:
     """Modality transform, window and inversion, formula by formula."""
     if 0x00283000 in get.elements or 0x00283010 in get.elements:
         raise Refused("tables are not read here")
     slope, intercept = get.number(0x00281053), get.number(0x00281052)
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    values: Array = stored.astype(np.float64) * slope + intercept
+    values: Array = stored * slope + intercept
     padding = _padding(stored, get)
     center, width = get.number(0x00281050), get.number(0x00281051)
     function = get.text(0x00281056).upper() or "LINEAR"
@@ -333,7 +361,7 @@ def _displayed(stored: NDArray[np.int64], get: _Header) -> Array:
     return np.where(padding, 0.0, shown)
 
 
-def _padding(stored: NDArray[np.int64], get: _Header) -> NDArray[np.bool_]:
+def _padding(stored: Array, get: _Header) -> NDArray[np.bool_]:
     """Where pixels are padding: of one value, or from it to a limit."""
     ends = [get.signed(tag) for tag in (0x00280120, 0x00280121) if get.elements.get(tag)]
     if not get.elements.get(0x00280120):
@@ -347,6 +375,8 @@ def _without_window(values: Array, seen: Array, get: _Header, slope: float, inte
         lowest = -(1 << (bits - 1)) if signed else 0
         low, high = sorted(end * slope + intercept for end in (lowest, lowest + (1 << bits) - 1))
     else:
+        if np.isnan(seen).any():
+            raise Refused("a range of what is not known")
         if not seen.size:
             return np.zeros_like(values)
         ordered = np.sort(seen, axis=None)
