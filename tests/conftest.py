@@ -1,10 +1,16 @@
 """Fixtures for all tests. Imports nothing of mmil at the top: the shape checks are hooked in at import."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """A run in the background of a script starts with Ctrl-C ignored, and so would every command it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

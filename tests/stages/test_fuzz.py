@@ -18,6 +18,12 @@ from mmil_cli.stages.fuzz.tables import strict_rows
 from mmil_cli.stages.fuzz.trial import REFUSED, REJECTED, TAKEN, WRONG, try_here
 
 
+@pytest.fixture(autouse=True)
+def _any_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests has held what other tests needed."""
+    monkeypatch.setattr("mmil_cli.stages.fuzz.trial.MOST_MIB", float("inf"))
+
+
 def trial(folder: Path, number: int, *, seed: int = 1):
     (folder / str(number) / "source").mkdir(parents=True)
     case = make_case(number, seed=seed, folder=folder / str(number) / "source")
