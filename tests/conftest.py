@@ -9,7 +9,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure() -> None:
-    """A run in the background of a script starts with Ctrl-C ignored, and so would every command it starts."""
+    """A run in the background of a script begins with Ctrl-C ignored, as would every command it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
