@@ -1,0 +1,1 @@
+"""Study: claims, the cells that decide them, and the rule by which they are decided."""
