@@ -120,6 +120,10 @@ class CellKind(Protocol):
         """How long the cell will take here, by doing a little of it; leaves nothing behind."""
 
     @staticmethod
+    def commands(settings: Settings, place: CellPlace) -> tuple[str, ...]:
+        """What to type to do the same by other commands of mmil; none where there are none."""
+
+    @staticmethod
     def run(settings: Settings, place: CellPlace) -> Iterable[Figure]:
         """Runs the cell, or goes on with what a killed one left in the folder.
 
