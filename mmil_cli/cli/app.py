@@ -161,7 +161,7 @@ def main() -> None:
         if isinstance(stop.__cause__, BrokenPipeError):
             _let_go_of_output()
             sys.exit(0)
-        _fail("interrupted; give the same command again: preprocess, pretrain and study go on where they were",
+        _fail("interrupted; give the same command again: preprocess, pretrain and study go on from there",
               code=INTERRUPTED)  # fmt: skip
     except MemoryError as error:
         _fail(f"not enough memory ({error}); ask for smaller batches, films or --workers", code=1)

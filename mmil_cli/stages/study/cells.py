@@ -93,8 +93,8 @@ def _plan_data(
             offers=kind.offers(settings, given=given.get(name)),
         )
     if study.data and not used:
-        names = " or ".join(f"--data {name}=FOLDER" for name in study.data)
-        raise UsageError(f"study {study.name} has no data without {names}")
+        ways = " or ".join(f"--data {name}=FOLDER" for name in study.data)
+        raise UsageError(f"study {study.name} has no data without {ways}")
 
 
 def _scaled(settings: Mapping[str, Any], names: Sequence[str], scale: float) -> Settings:
@@ -158,7 +158,11 @@ def _cells(
     on: list[tuple[str, Settings]] = [(entry.name, entry.cells) for entry in data] or [(NO_DATA, {})]
     found = []
     for (name, of_data), condition, row, seed in itertools.product(on, conditions, rows, seeds):
-        settings = {**below, **of_data, **condition.set, **row.settings}
+        if row.kind == study.kind:
+            shared = {**below, **of_data, **condition.set}
+        else:
+            shared = {**study.others.get(row.kind, {}), **study.forms[form].others.get(row.kind, {})}
+        settings = {**shared, **row.settings}
         cell = Cell(
             data=name,
             condition=condition.name,

@@ -165,6 +165,7 @@ class DataKind(Protocol):
 CELL_KINDS = {
     "checkpoint": "mmil_cli.stages.study.checkpoint_cells",
     "labels": "mmil_cli.stages.study.label_cells",
+    "floor": "mmil_cli.stages.study.floor_cells",
 }
 DATA_KINDS = {
     "generated": "mmil_cli.stages.study.generated_data",
