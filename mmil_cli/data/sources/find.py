@@ -78,6 +78,10 @@ def _recognised(path: Path) -> Source:
         raise UsageError(f"{path} looks like more than one kind of archive; say which with {names}")
     if fitting:
         return fitting[0]
+    if whole := mimic.root_of_part(path):
+        raise UsageError(
+            f"{path} is a part of {whole} ({mimic.SOURCE.title}): give that folder, and --only LIST to choose"
+        )
     if inner := _archives_below(path):
         films = "; --source dicoms takes all DICOM files there are, without tables"
         raise UsageError(
@@ -147,6 +151,10 @@ def _check_options(source: Source, options: SourceOptions, path: Path) -> None:
             f"{flags} is no option of {source.title}; it belongs to: "
             f"{', '.join(owners) or 'different sources'}"
         )
+    for name in ("root", "tables", "reports"):
+        place: Path | None = getattr(options, name)
+        if place is not None and not place.exists():
+            raise UsageError(f"{FLAGS[name]}: {place} does not exist; check its spelling, or leave it out")
     if options.study_days and not source.has_dates:
         dated = ", ".join(other.name for other in SOURCES.values() if other.has_dates)
         raise UsageError(f"--study-days needs dates, and {source.title} tells none; those do: {dated}")

@@ -20,6 +20,7 @@ from mmil_cli.errors import DataError, listing
 _TABLE_NAME = re.compile(
     r"mimic-cxr-[\d.]+-(?P<kind>split|metadata|chexpert|negbio)\.csv(?:\.gz)?", re.IGNORECASE
 )
+_PART_NAME = re.compile(r"p1\d(\d{6})?|s\d{8}")
 _FILM_SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
 """In the order of preference, where a film is there in several forms."""
 
@@ -32,6 +33,14 @@ _WHERE = (
 def is_tree(folder: Path) -> bool:
     """Whether a folder looks like the root of such a tree, or like its `files`."""
     return folder.is_dir() and any(study.is_dir() for study in _files(folder).glob("p1*/p1*/s*"))
+
+
+def root_of_part(folder: Path) -> Path | None:
+    """The tree that a folder of a group, subject or study of one belongs to; None for all others."""
+    if not _PART_NAME.fullmatch(folder.name):
+        return None
+    above = list(folder.absolute().parents)[:4]
+    return next((place for place in above if place.name != "files" and is_tree(place)), None)
 
 
 def find(path: Path, options: SourceOptions) -> Manifest:

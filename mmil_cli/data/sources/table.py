@@ -214,8 +214,8 @@ def _id_notes(table: Table, columns: Mapping[str, str], asked: Mapping[str, str]
     for field in sorted({"patient_id", "study_id", "image_id"} & set(columns)):
         if _are_floats(table.column(columns[field])):
             notes.append(
-                f"the ids of column {columns[field]!r} end in .0, as pandas writes numbers beside blanks, and "
-                "are taken as they are: other tables and lists must have them so, too"
+                f"the ids of column {columns[field]!r} end in .0, as pandas writes numbers beside blanks; "
+                "they are taken as they are, and other tables and lists must have them so"
             )
     if "report" in columns and "report_path" in columns and "report" not in asked:
         notes.append("columns 'report' and 'report_path' are both there; the text of 'report' is used")
