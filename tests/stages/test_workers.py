@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -104,5 +105,5 @@ def test_an_owner_that_is_killed_leaves_nothing_behind() -> None:
             [sys.executable, "-c", script], env=environment, capture_output=True, check=False
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-        while os.listdir(folder):
+        while any(Path(folder).iterdir()):
             time.sleep(0.05)
