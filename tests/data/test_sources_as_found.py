@@ -343,3 +343,26 @@ def test_ids_stay_as_they_are_written(tmp_path: Path) -> None:
     assert [record.study_id for record in manifest.records] == ["0.0", "1.0", "2.0", "3.0"]
     assert any("the ids of column 'study_id' end in .0" in note for note in manifest.notes)
     assert not any("'patient_id'" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("in_header", "in_table"), [("0004711", "4711"), ("4711", "4711.0"), ("0042", "42.0")]
+)
+def test_numbers_that_a_spreadsheet_has_changed(tmp_path: Path, in_header: str, in_table: str) -> None:
+    for number, accession in enumerate((in_header, "12")):
+        write_dicom(
+            tmp_path / f"films/{number}.dcm",
+            number,
+            StudyInstanceUID=f"1.2.{number}",
+            AccessionNumber=accession,
+        )
+    rows = [{"AccessionNumber": name, "report": "No effusion."} for name in (in_table, "12", "13")]
+    table = write_csv(tmp_path / "reports.csv", rows)
+    expected = (
+        "2 rows of reports.csv belong to no film, 1 of them for a lost leading zero or a .0: save the "
+        "numbers as text"
+    )
+    assert expected in find(tmp_path / "films", "dicoms", reports=table).notes
+    write_csv(table, rows[:1])
+    with pytest.raises(DataError, match="1 of them for a lost leading zero"):
+        find(tmp_path / "films", "dicoms", reports=table)

@@ -21,7 +21,7 @@ from mmil_cli.data.pseudonyms import LEVELS, Pseudonyms
 from mmil_cli.data.reasons import Reason, rejected
 from mmil_cli.data.sources.films import DICOM_SUFFIXES, FILM_SUFFIXES, files_below
 from mmil_cli.data.sources.options import SourceOptions
-from mmil_cli.data.sources.report_files import StudyNames, matched_files, matched_rows
+from mmil_cli.data.sources.report_files import StudyNames, Unmatched, matched_files, matched_rows
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.tables import TABLE_SUFFIXES
 from mmil_cli.data.texts import read_text
@@ -73,8 +73,8 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     texts, notes = _texts(options.reports or path, listed, names)
     if listed.films and not any(film.study in texts for film in listed.films):
         raise DataError(
-            f"no report belongs to any of the {len(listed.films)} films of {path}{_wordless(listed)}; "
-            f"{_WHERE}"
+            f"no report belongs to any of the {len(listed.films)} films of {path}{_wordless(listed)}"
+            f"{''.join(f' ({note})' for note in notes)}; {_WHERE}"
         )
     names_of = _Names(options.pseudonyms, {} if options.pseudonyms else _patients(listed.films))
     records = [
@@ -132,7 +132,7 @@ def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[st
     left: list[str] = []
     if place.is_file():
         rows, unmatched = matched_rows(place, names)
-        left = [f"{unmatched} rows of {place.name} belong to no film"] if unmatched else []
+        left = _left_rows(place, unmatched)
         _extend(pieces, rows)
     else:
         files, strays = matched_files(place, names)
@@ -142,6 +142,13 @@ def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[st
     several = sum(len(parts) > 1 for parts in pieces.values())
     told = [f"{several} studies have several reports, which are read as one"] if several else []
     return {study: _joined(parts) for study, parts in pieces.items() if parts}, [*left, *told]
+
+
+def _left_rows(table: Path, unmatched: Unmatched) -> list[str]:
+    if not unmatched.rows:
+        return []
+    nearly = f", {unmatched.nearly} of them for a lost leading zero or a .0: save the numbers as text"
+    return [f"{unmatched.rows} rows of {table.name} belong to no film{nearly if unmatched.nearly else ''}"]
 
 
 def _extend(pieces: dict[str, list[str | Path]], more: Mapping[str, Sequence[str | Path]]) -> None:
