@@ -36,7 +36,7 @@ SOURCES: dict[str, Source] = {
 
 _ARCHIVES = [source for source in SOURCES.values() if source is not dicoms.SOURCE]
 
-_PLACES_LOOKED_AT = 100
+_PLACES_LOOKED_AT = 40
 _LEVELS_LOOKED_AT = 4
 """How far is looked for an archive below: `wget -r` puts one at physionet.org/files/mimic-cxr-jpg/2.1.0."""
 
