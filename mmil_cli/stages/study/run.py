@@ -104,6 +104,7 @@ def run(
         DataError: data has changed since the study began.
     """
     watchers = watchers or Watchers()
+    _check_numbers(workers, threads)
     with held(out):
         begin(out, plan, threads=threads)
         data = {entry.name: _made(out, entry, watchers) for entry in plan.data}
@@ -237,11 +238,14 @@ def _pool(scheduler: str | None, number: int, out: Path) -> AbstractContextManag
     return CellProcesses(number) if scheduler is None else DaskWorkers(scheduler, out.resolve())
 
 
-def _num_workers(wanted: int | None, *, threads: int, device: str, num_cells: int) -> int:
+def _check_numbers(workers: int | None, threads: int) -> None:
     if threads < 1:
         raise UsageError(f"--threads is {threads}; a cell has at least 1")
-    if wanted is not None and wanted < 1:
-        raise UsageError(f"--workers is {wanted}; give at least 1, or leave it out")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}; give at least 1, or leave it out")
+
+
+def _num_workers(wanted: int | None, *, threads: int, device: str, num_cells: int) -> int:
     num_gpus = torch.cuda.device_count() if device != "cpu" else 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     number = wanted or num_gpus or max(1, cores // threads)
