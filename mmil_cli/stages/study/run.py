@@ -114,8 +114,8 @@ def run(
         number = _num_workers(workers, threads=threads, device=device, num_cells=len(left))
         if left:
             torch.set_num_threads(threads)
-            taken = estimate_seconds(plan, out, left, data=data, device=device) / number
-            watchers.on_note(_told(plan, left, taken, number))
+            taken = estimate_seconds(plan, out, left, data=data, device=device)
+            watchers.on_note(_told(plan, left, taken, None if scheduler else number))
         _work(out, plan, left, data, _pool(scheduler, number, out), threads, device, watchers)
         return conclude(plan, out, data=data, device=device)
 
@@ -252,11 +252,13 @@ def _num_workers(wanted: int | None, *, threads: int, device: str, num_cells: in
     return max(1, min(number, num_cells))
 
 
-def _told(plan: StudyPlan, left: Sequence[Cell], seconds: float, number: int) -> str:
+def _told(plan: StudyPlan, left: Sequence[Cell], seconds: float, number: int | None) -> str:
+    """How much is left, and how long it takes with so many workers; None for those of a cluster."""
     done = len(plan.cells) - len(left)
     before = f"{done} of {len(plan.cells)} cells are done; the other" if done else "the"
-    at_a_time = f"{number} at a time" if number > 1 else "one after another"
-    return f"{before} {len(left)} cells take about {duration(seconds)}, {at_a_time}"
+    where = {None: "of one worker, shared by those of the cluster", 1: "one after another"}
+    how = where.get(number, f"{number} at a time")
+    return f"{before} {len(left)} cells take about {duration(seconds / (number or 1))}, {how}"
 
 
 def duration(seconds: float) -> str:
