@@ -148,6 +148,23 @@ def test_floors_are_the_controls_of_ground(finished, made, tmp_path):
     assert 0.5 < hog["probe/linear/auroc"].value <= 1
 
 
+def test_the_split_that_is_scored_is_that_of_the_data(made, tmp_path):
+    import dataclasses
+
+    import numpy as np
+
+    from mmil_cli.data.dataset import StudyDataset
+    from mmil_cli.stages.study.floor_cells import run
+    from mmil_cli.stages.study.kinds import CellPlace
+
+    dataset = StudyDataset.open(made.folder)
+    for split in ("test", "validate"):
+        data = dataclasses.replace(made, split=split)
+        found = means(run({"floor": "hog"}, CellPlace(folder=tmp_path, seed=0, data=data, device="cpu")))
+        patients = dataset.column("patient_id")[dataset.indices(split)]
+        assert found["probe/linear/auroc"].num_groups == len(np.unique(patients))
+
+
 def test_the_commands_of_a_cell_make_its_figures_again(finished, made, tmp_path):
     """The very lines of the page, typed."""
     import shlex
