@@ -109,7 +109,8 @@ def test_filters_that_cannot_be_are_refused(archive: Archive, chosen: Filter, fa
 def test_films_are_found_by_the_day_of_their_study(
     tiny_table: Path, tiny_run: Path, archive: Archive, tmp_path: Path
 ) -> None:
-    from mmil_cli.stages.preprocess import Options, run
+    from mmil_cli.data.sources.options import SourceOptions
+    from mmil_cli.stages.preprocess import run
 
     with tiny_table.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -119,7 +120,12 @@ def test_films_are_found_by_the_day_of_their_study(
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    run(tiny_table.parent / "dated.csv", tmp_path / "data", side=64, options=Options(study_days=True))
+    run(
+        tiny_table.parent / "dated.csv",
+        tmp_path / "data",
+        side=64,
+        source_options=SourceOptions(study_days=True),
+    )
     build_archive(tmp_path / "data", tmp_path / "index", checkpoint=tiny_run, device="cpu")
     dated = open_archive(tmp_path / "index", device="cpu")
     days = [dated.evaluation.dataset.row(place).study_day for place in range(len(rows))]
