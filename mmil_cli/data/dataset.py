@@ -165,8 +165,8 @@ class StudyDataset:
         """
         if "study_day" not in self._table.column_names:
             raise UsageError(
-                f"{self.folder} has no days of studies, and dates are never kept; mmil preprocess --study-days "
-                "keeps the days since each patient's first study, where the source has dates"
+                f"{self.folder} has no days of studies, and dates are never kept; mmil preprocess "
+                "--study-days keeps the days since each patient's first study, where the source has dates"
             )
         return pc.cast(self._table.column("study_day"), pa.float64()).to_numpy()
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.model_selection import GroupKFold
-from threadpoolctl import threadpool_limits
+
+from mmil_cli.runtime import one_blas_thread
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)
 DEFAULT_PENALTY = 0.1
@@ -122,9 +123,7 @@ class FittedProbe:
         return {"penalty": self.penalty, "chosen_on": self.chosen_on, "converged": self.converged}
 
 
-# One thread: those of numpy's and of scipy's linear algebra wait for each other by spinning, and with two of
-# each a fit of 20,000 x 512 features takes ten times as long.
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_blas_thread()  # with two, a fit of 20,000 x 512 features takes ten times as long
 def fit_probe(train: Examples, validate: Examples, *, variance: np.ndarray, seed: int) -> FittedProbe:
     """Fits the training films; every class must be among them.
 
