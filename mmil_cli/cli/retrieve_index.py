@@ -85,7 +85,7 @@ def query(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Of a text: score all films on a coarser grid, and only the best tenth in full."
+            "--fast", help="Of a text: score all films on a coarser grid, and only the best fifth in full."
         ),
     ] = False,
     faiss: Annotated[

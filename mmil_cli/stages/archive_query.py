@@ -93,7 +93,7 @@ def films_for_text(
         text: a phrase, or several sentences taken as one report.
         chosen: which films.
         top: films to give.
-        fast: score on a coarser grid first, and only the best tenth fully.
+        fast: score on a coarser grid first, and only the best fifth fully.
 
     Raises:
         UsageError: a text without words, or a filter that leaves no film.

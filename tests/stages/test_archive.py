@@ -157,7 +157,7 @@ def test_two_stages_score_fewer_films_and_find_the_same_first_one(
     same = [full[:, j].argmax() in listed for j, listed in enumerate(lists)]
     assert np.mean(same) > 0.8  # of squares that a coarse cell is as large as
     answer = films_for_text(archive, TEXT, chosen=EVERYTHING, fast=True)
-    assert (answer.num_gallery, answer.num_scored) == (176, 18)
+    assert (answer.num_gallery, answer.num_scored) == (176, 36)
     everything = films_for_text(archive, TEXT, chosen=EVERYTHING)
     scores = {hit.row: hit.score for hit in everything.hits}
     assert [scores[hit.row] for hit in answer.hits if hit.row in scores] == pytest.approx(
