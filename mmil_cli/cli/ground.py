@@ -252,7 +252,8 @@ def _print_evaluation(result: "PhraseResult") -> None:
     for note in result.notes:
         typer.echo(f"note: {note}", err=True)
     counts = f"{result.num_phrases} phrases in {result.num_films} films of {result.num_patients} patients"
-    typer.echo(f"{counts}; location prior from {result.num_prior} phrases of other splits\n")
+    prior = f"{result.num_prior} phrases of other splits" if result.num_prior else "the other patients"
+    typer.echo(f"{counts}; location prior from {prior}\n")
     micro = {name: table.micro.metrics for name, table in result.tables.items()}
     _show_metrics("mean over phrases, with 95 % intervals", micro)
     differences = {f"model - {name}": table.micro.metrics for name, table in result.differences.items()}
