@@ -96,7 +96,7 @@ def _phrase(rows: Sequence[BoxRow]) -> Phrase:
     )
 
 
-LEAST_INSIDE = 0.5
+LEAST_INSIDE = 0.25
 """Share of a box that must lie in its film: annotators draw a little beyond the border, and boxes that lie
 further out are of a film of another size."""
 

@@ -16,7 +16,8 @@ SHOWN = {
     "retrieve": ("R@1", "R@5", "R@10"),
     "ground": ("pointing", "cnr_signed", "pixel_auroc"),
 }
-"""By task, the names of the rows of a comparison that the page shows, of probes their beginning; the file has all of them."""
+"""By task, the names of the rows of a comparison that the page shows, of probes how they begin; the file has
+all of them."""
 
 PARTS = ("model", "image_to_text", "text_to_image", "image_to_image", "text_to_text")
 """Of retrieval and grounding; of probes every method is shown."""
