@@ -1,14 +1,18 @@
 """The machine: device, precision, threads, and the versions that a result depends on."""
 
+import functools
 import os
 import platform
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from threadpoolctl import ThreadpoolController
 
 from mmil_cli.errors import UsageError
 
@@ -42,6 +46,23 @@ def pick_device(name: str = "auto") -> "torch.device":
 
 def _no_device(name: str) -> UsageError:
     return UsageError(f"no device {name!r} on this machine; use auto, cpu or cuda")
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Lets numpy and scipy multiply with one thread each, where a product is small and is made often.
+
+    Their threads, and those of torch, wait for work by spinning: on two cores they take the cores from each
+    other, and what takes a millisecond takes ten.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """Of the libraries that are loaded at its first use; to find them takes longer than a small product."""
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,11 @@ After new runs, from the repository root:
     mmil bench preprocess --out tests/results
     mmil bench evaluate --out tests/results
     mmil bench mi --out tests/results
-    mmil retrieve index demo/dataset --checkpoint demo/run --out demo/index
-    mmil bench shortlist --index demo/index --out tests/results
+    mmil phantom --out unseen --studies 1000 --seed 11
+    mmil preprocess unseen --out unseen_data --side 192
+    mmil retrieve index unseen_data --checkpoint demo/run --out unseen_index
+    mmil bench shortlist --index unseen_index --out tests/results
+    python tests/real_results.py ../shared/data demo/run WORK
     mmil bench pretrain DATASET --set image.encoder=resnet50 --set data.batch_size=32 --out tests/results
     python tests/readme_results.py
 """
@@ -194,6 +197,27 @@ def bench_evaluate(record: dict) -> str:
     )
 
 
+def real(record: dict) -> str:
+    """Figures on real films by model, each beside its floors; those of films alone stand once."""
+    models = list(dict.fromkeys(row["trained_on"] for row in record["rows"]))
+    cases: dict[tuple[str, str, str], dict[str, dict]] = {}
+    for row in record["rows"]:
+        cases.setdefault((row["films"], row["task"], row["metric"]), {})[row["trained_on"]] = row
+    shared = {"prior": "location prior", "centre": "centre", "chance": "chance"}
+    rows = []
+    for (films, task, metric), found in cases.items():
+        cells = [(interval(row["measured"]), _floor(row, "random weights")) for row in found.values()]
+        first = next(iter(found.values()))
+        rows.append([f"{films}: {task}", metric, *sum(cells, ()), *(_floor(first, name) for name in shared)])
+    columns = [name for model in models for name in (f"trained on {model}", "random weights")]
+    return markdown(["films: task", "metric", *columns, *shared.values()], rows)
+
+
+def _floor(row: dict, name: str) -> str:
+    value = row["floors"].get(name)
+    return "" if value is None else f"{value:.2f}"
+
+
 def fuzz(record: dict) -> str:
     """Outcomes of the damaged sources, by what was damaged."""
     outcomes = list(next(iter(record["counts"].values())))
@@ -241,6 +265,7 @@ FROM_FILE: dict[str, Callable] = {
     "bench_mi": bench_mi,
     "bench_mi_sums": bench_mi_sums,
     "fuzz": fuzz,
+    "real": real,
     "bench_shortlist": bench_shortlist,
     "bench_pretrain": bench_pretrain,
 }

@@ -88,6 +88,14 @@ def ground(
     smooth: Annotated[
         float, typer.Option("--smooth", help="Sigma of a Gaussian over the map, in regions of the grid.")
     ] = 0.0,
+    dicom: Annotated[
+        bool,
+        typer.Option(
+            "--dicom",
+            help="Of a DICOM film also write an overlay, a segmentation and a structured report for a PACS; "
+            "they hold the patient's data as the film does (an extra).",
+        ),
+    ] = False,
     pseudonymise: Annotated[
         Path | None,
         typer.Option(
@@ -104,9 +112,10 @@ def ground(
 ) -> None:
     """Find what phrases name in a film: a heat map, its peak, and boxes in pixels of the film.
 
-    Writes FILM.png and FILM.json. With --phrases and --data, measures how well a table of phrases and boxes
-    is found, beside random weights, shuffled phrases, location priors, the centre and chance; writes
-    ground.json, phrases.csv and ground_cases.parquet.
+    Writes FILM.png and FILM.json, and with --dicom FILM_overlay.dcm, FILM_segments.dcm and FILM_report.dcm.
+    With --phrases and --data, measures how well a table of phrases and boxes is found, beside random weights,
+    shuffled phrases, location priors, the centre and chance; writes ground.json, phrases.csv and
+    ground_cases.parquet.
 
     Example: `mmil ground film.dcm "left pleural effusion" "cardiomegaly"`
 
@@ -118,7 +127,8 @@ def ground(
     Example: `mmil ground --phrases MS_CXR_Local_Alignment_v1.1.0.csv --data datasets/mimic`
     """
     if report is not None or image_id is not None:
-        _refuse({"--phrases": phrases, "--split": split, "--threshold": threshold, "PHRASE": phrase or None},
+        _refuse({"--phrases": phrases, "--split": split, "--threshold": threshold, "PHRASE": phrase or None,
+                 "--dicom": dicom or None},
                 "does not go with a whole report")  # fmt: skip
         ground_report(
             image,
@@ -144,10 +154,14 @@ def ground(
             out=out,
             threshold=threshold,
             smooth=smooth,
+            dicom=dicom,
             device=device,
         )
         return
-    _refuse({"IMAGE": image, "--threshold": threshold}, "is for one film; it does not go with --phrases")
+    _refuse(
+        {"IMAGE": image, "--threshold": threshold, "--dicom": dicom or None},
+        "is for one film; it does not go with --phrases",
+    )
     if data is None:
         raise UsageError("--phrases needs --data, the dataset folder of the films that it names")
     _evaluate(
@@ -178,6 +192,7 @@ def _ground_film(
     out: Path,
     threshold: float | None,
     smooth: float,
+    dicom: bool,
     device: str,
 ) -> None:
     from mmil_cli.stages.ground import run
@@ -190,6 +205,7 @@ def _ground_film(
         out=out,
         threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
         smooth=smooth,
+        dicom=dicom,
         device=device,
     )
     _print_film(result)
@@ -246,13 +262,16 @@ def _print_film(result: "GroundResult") -> None:
         left=(0, 4),
     )
     typer.echo(f"picture: {result.picture}\nnumbers: {result.record}")
+    for path in result.objects:
+        typer.echo(f"DICOM: {path}")
 
 
 def _print_evaluation(result: "PhraseResult") -> None:
     for note in result.notes:
         typer.echo(f"note: {note}", err=True)
     counts = f"{result.num_phrases} phrases in {result.num_films} films of {result.num_patients} patients"
-    typer.echo(f"{counts}; location prior from {result.num_prior} phrases of other splits\n")
+    prior = f"{result.num_prior} phrases of other splits" if result.num_prior else "the other patients"
+    typer.echo(f"{counts}; location prior from {prior}\n")
     micro = {name: table.micro.metrics for name, table in result.tables.items()}
     _show_metrics("mean over phrases, with 95 % intervals", micro)
     differences = {f"model - {name}": table.micro.metrics for name, table in result.differences.items()}

@@ -73,10 +73,19 @@ def query(
     view: Annotated[
         str | None, typer.Option(help="Only films of this view, such as PA. [default: all]")
     ] = None,
+    from_day: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Only studies of this day or later, in days since their patient's first study (the dataset "
+            "must have them: mmil preprocess --study-days; it never has dates).",
+        ),
+    ] = None,
+    to_day: Annotated[int | None, typer.Option(min=0, help="Only studies of this day or before.")] = None,
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Of a text: score all films on a coarser grid, and only the best tenth in full."
+            "--fast", help="Of a text: score all films on a coarser grid, and only the best fifth in full."
         ),
     ] = False,
     faiss: Annotated[
@@ -101,6 +110,8 @@ def query(
     Example: `mmil retrieve query --index indexes/mine --text "large left pleural effusion" --out found`
 
     Example: `mmil retrieve query --index indexes/mine --image film.dcm --label "Pleural Effusion" --view PA`
+
+    Example: `mmil retrieve query --index indexes/mine --text "resolving edema" --from-day 2 --to-day 30`
     """
     _check_together(text, image, like, fast=fast, faiss=faiss)
 
@@ -109,7 +120,7 @@ def query(
     from mmil_cli.stages.archive_query import notes_of, provenance_of
 
     archive = open_archive(index, data=data, checkpoint=checkpoint, device=device)
-    chosen = Filter(labels=tuple(label or ()), split=split, view=view)
+    chosen = Filter(labels=tuple(label or ()), split=split, view=view, from_day=from_day, to_day=to_day)
     answers = _ask(archive, chosen, text or [], image or [], like or [], top=top, fast=fast, faiss=faiss)
     notes = (*notes_of(archive, text or []), *(note for answer in answers for note in answer.notes))
     for note in notes:
@@ -175,6 +186,7 @@ def _finish(
 def _show(answer: "Answer") -> None:
     from mmil_cli.viz.tables import number
 
+    days = ("day",) if any("day" in hit.about for hit in answer.hits) else ()
     rows = [
         (
             str(rank),
@@ -182,6 +194,7 @@ def _show(answer: "Answer") -> None:
             hit.about["study_id" if answer.kind == "image" else "image_id"],
             hit.about["split"],
             hit.about["view"],
+            *(hit.about.get(name, "") for name in days),
             number(hit.sentence_score),
             shortened(hit.sentence),
         )
@@ -191,5 +204,5 @@ def _show(answer: "Answer") -> None:
     scored = "" if answer.num_scored == answer.num_gallery else f", {answer.num_scored} of them in full"
     title = f"{shortened(answer.query)!r} among {answer.num_gallery} {what}{scored}"
     id_name = "study" if answer.kind == "image" else "image"
-    columns = ("", "score", id_name, "split", "view", "fit", "its sentence that matches best")
-    show_table(title, columns, rows, left=(2, 3, 4, 6))
+    columns = ("", "score", id_name, "split", "view", *days, "fit", "its sentence that matches best")
+    show_table(title, columns, rows, left=(2, 3, 4, len(columns) - 1))

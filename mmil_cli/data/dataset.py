@@ -157,6 +157,19 @@ class StudyDataset:
         """All rows of a text column: `image_id`, `study_id`, `patient_id`, `split`, `view` or `text_key`."""
         return np.array(self._table.column(name).to_pylist(), dtype=str)
 
+    def study_days(self) -> NDArray[np.float64]:
+        """Days since the patient's first study, of all rows; NaN where it is not known.
+
+        Raises:
+            UsageError: the dataset keeps none.
+        """
+        if "study_day" not in self._table.column_names:
+            raise UsageError(
+                f"{self.folder} has no days of studies, and dates are never kept; mmil preprocess "
+                "--study-days keeps the days since each patient's first study, where the source has dates"
+            )
+        return pc.cast(self._table.column("study_day"), pa.float64()).to_numpy()
+
     def labels(self, names: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Labels float32 [rows, findings]: 1, 0, -1 uncertain, NaN missing; all findings for None.
 

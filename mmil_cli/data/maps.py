@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmil_cli.data.geometry import Affine
+from mmil_cli.runtime import one_blas_thread
 
 Map = NDArray[np.floating]
 
@@ -64,7 +65,8 @@ def grid_to_film(
     x = _positions(width, scale=to_film.scale_x, offset=to_film.offset_x)
     down = _bilinear(y * rows / size - centre, rows).astype(np.float32)
     across = _bilinear(x * columns / size - centre, columns).astype(np.float32)
-    values = down @ fill_grid(grid).astype(np.float32) @ across.T
+    with one_blas_thread():
+        values = down @ fill_grid(grid).astype(np.float32) @ across.T
     values[(y < 0) | (y > size)] = np.nan
     values[:, (x < 0) | (x > size)] = np.nan
     return values

@@ -96,16 +96,28 @@ def _phrase(rows: Sequence[BoxRow]) -> Phrase:
     )
 
 
+LEAST_INSIDE = 0.25
+"""Share of a box that must lie in its film: annotators draw a little beyond the border, and boxes that lie
+further out are of a film of another size."""
+
+
 def box_fault(box: Box, *, width: float, height: float) -> str:
     """What is wrong with a box in a film of some size, or nothing; a size of 0 is unknown."""
     x, y, box_width, box_height = box
     if min(box_width, box_height) <= 0:
         return "the width and height of a box must be above 0"
-    if x + box_width <= 0 or y + box_height <= 0 or (width and x >= width) or (height and y >= height):
+    inside = _share_inside(x, box_width, width) * _share_inside(y, box_height, height)
+    if inside < LEAST_INSIDE:
         shown = ", ".join(f"{value:g}" for value in box)
         of = f" of {width:g} x {height:g} pixels" if width else ""
-        return f"the box ({shown}) lies outside its film{of}"
+        return f"the box ({shown}) lies {'' if inside == 0 else 'mostly '}outside its film{of}"
     return ""
+
+
+def _share_inside(start: float, length: float, end: float) -> float:
+    """Which share of a span lies from 0 to the end of a film; an end of 0 is unknown."""
+    last = min(start + length, end) if end else start + length
+    return max(0.0, last - max(start, 0.0)) / length
 
 
 def spoken(category: str) -> str:

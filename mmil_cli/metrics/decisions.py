@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmil_cli.metrics.calibration_error import CalibrationError
 from mmil_cli.metrics.intervals import Interval, interval, mean_of_defined, patient_weights, row_blocks
 
 NUM_BINS = 10
 METRICS = ("f1", "sensitivity", "specificity", "brier", "ece")
+_SUMS = METRICS[:-1]
+"""What is a ratio of sums over films, and has the percentile interval."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def decision_table(
     - sensitivity = TP / (TP + FN) and specificity = TN / (TN + FP) at Youden's.
     - Brier = mean (p - y)^2.
     - ECE = sum_b n_b / n |mean y - mean p| over ten bins of p of equal width, p being the probability of the
-      finding (Naeini et al. 2015, for the positive class).
+      finding (Naeini et al. 2015, for the positive class); its interval is that of `calibration_error`.
 
     Args:
         labels: 0, 1 or NaN (left out) [n, F].
@@ -90,22 +93,29 @@ def decision_table(
     """
     weights = patient_weights(groups, samples=samples, seed=seed)
     everything = np.ones((1, len(labels)))
-    values = np.full((len(METRICS), len(names)), np.nan)
-    draws = np.full((len(METRICS), samples, len(names)), np.nan)
+    values = np.full((len(_SUMS), len(names)), np.nan)
+    draws = np.full((len(_SUMS), samples, len(names)), np.nan)
+    errors: list[CalibrationError] = []
     for place in range(len(names)):
         column = _counts(labels[:, place], scores[:, place], probabilities[:, place], thresholds[place])
-        values[:, place] = _figures(everything @ column, thresholds[place])[:, 0]
-        draws[:, :, place] = _figures(_weighted_sums(weights, column), thresholds[place])
+        whole, resampled = everything @ column, _weighted_sums(weights, column)
+        values[:, place] = _figures(whole, thresholds[place])[:, 0]
+        draws[:, :, place] = _figures(resampled, thresholds[place])
+        errors.append(CalibrationError.of(_bin_errors(whole)[0], _bin_errors(resampled)))
     findings = {
-        name: {metric: interval(values[m, place], draws[m, :, place]) for m, metric in enumerate(METRICS)}
+        name: {metric: interval(values[m, place], draws[m, :, place]) for m, metric in enumerate(_SUMS)}
+        | {"ece": errors[place].interval()}
         for place, name in enumerate(names)
     }
     both = [{0.0, 1.0} <= set(np.unique(column)) for column in labels.T]
     means, mean_draws = mean_of_defined(values[:, both]), mean_of_defined(draws[:, :, both])
+    calibrated = [error for error, kept in zip(errors, both, strict=True) if kept]
     return DecisionTable(
         findings=findings,
-        mean={metric: interval(float(means[m]), mean_draws[m]) for m, metric in enumerate(METRICS)},
-        num_findings={metric: int((~np.isnan(values[m, both])).sum()) for m, metric in enumerate(METRICS)},
+        mean={metric: interval(float(means[m]), mean_draws[m]) for m, metric in enumerate(_SUMS)}
+        | {"ece": CalibrationError.mean(calibrated).interval()},
+        num_findings={metric: int((~np.isnan(values[m, both])).sum()) for m, metric in enumerate(_SUMS)}
+        | {"ece": sum(not np.isnan(error.value) for error in calibrated)},
     )
 
 
@@ -144,7 +154,7 @@ def _weighted_sums(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def _figures(sums: np.ndarray, thresholds: Thresholds) -> np.ndarray:
-    """The metrics [5, S] of sums [S, 17]; NaN where the films, or the threshold, are missing."""
+    """The metrics but ECE [4, S] of sums [S, 17]; NaN where the films, or the threshold, are missing."""
     positive, negative, hits, alarms, youden_hits, youden_alarms = sums[:, :6].T
     total = positive + negative
     figures = np.stack(
@@ -153,12 +163,17 @@ def _figures(sums: np.ndarray, thresholds: Thresholds) -> np.ndarray:
             _ratio(youden_hits, positive, positive > 0),
             _ratio(negative - youden_alarms, negative, negative > 0),
             _ratio(sums[:, -1], total, total > 0),
-            _ratio(np.abs(sums[:, 6:-1]).sum(axis=1), total, total > 0),
         ]
     )
     if np.isnan(thresholds.f1):
         figures[:3] = np.nan
     return figures
+
+
+def _bin_errors(sums: np.ndarray) -> np.ndarray:
+    """Sum of y - p in each bin over the number of films [S, 10], of sums [S, 17]; NaN without films."""
+    total = sums[:, 0] + sums[:, 1]
+    return np.stack([_ratio(column, total, total > 0) for column in sums[:, 6:-1].T], axis=1)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, defined: np.ndarray) -> np.ndarray:

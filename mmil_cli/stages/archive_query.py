@@ -28,7 +28,7 @@ class Hit:
     Attributes:
         row: of the dataset: of the film, or of the first film with the report.
         score: the model's score, or the cosine of film vectors; compares within one query.
-        about: ids, split and view.
+        about: ids, split and view, and the day of the study where it is known.
         sentences: of its report.
         sentence: of the report found, the one that fits best: the query's text, or the query's film.
         sentence_score: how well; a cosine of sentences for a text, else the model's score.
@@ -93,7 +93,7 @@ def films_for_text(
         text: a phrase, or several sentences taken as one report.
         chosen: which films.
         top: films to give.
-        fast: score on a coarser grid first, and only the best tenth fully.
+        fast: score on a coarser grid first, and only the best fifth fully.
 
     Raises:
         UsageError: a text without words, or a filter that leaves no film.
@@ -123,7 +123,7 @@ def reports_for_film(archive: Archive, image: Path, *, chosen: Filter, top: int 
     regions = embedder.films([film.fitted]).regions
     places = np.flatnonzero(np.isin(archive.gallery.rows, select_films(archive, chosen)))
     if not len(places):
-        raise UsageError("no report is left by the filters; loosen --label, --split or --view")
+        raise UsageError("no report is left by the filters; loosen them")
     scores = archive.scorer.scores_of(regions)[0, places]
     hits = []
     for i in _best(scores, top):
@@ -247,7 +247,8 @@ def _report_hit(archive: Archive, row: int, score: float, asking: RegionBag, *, 
 
 
 def _about(row: Row) -> dict[str, str]:
-    return {name: getattr(row, name) for name in ("image_id", "study_id", "split", "view")}
+    about = {name: getattr(row, name) for name in ("image_id", "study_id", "split", "view")}
+    return about if row.study_day is None else {**about, "day": str(row.study_day)}
 
 
 def _row_of(dataset: StudyDataset, image_id: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_info
 
 from mmil_cli.files import make_folder, write_json
 from mmil_cli.runtime import commit, processor, versions
@@ -134,6 +135,7 @@ def _provenance(quick: bool) -> dict[str, Any]:
         "command": f"mmil bench evaluate{' --quick' if quick else ''}",
         "processor": processor(torch.device("cpu")),
         "threads": torch.get_num_threads(),
+        "blas_threads": max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"),
         "versions": versions(),
         "commit": commit(),
     }

@@ -16,9 +16,9 @@ from mmil_cli.stages.probe import MethodResult, ProbeResult
 from mmil_cli.stages.retrieve import RetrieveResult
 from mmil_cli.stages.shown import PROBE_COLUMNS, probe_rows
 from mmil_cli.training.log import read_log
+from mmil_cli.viz.drawings import training
 from mmil_cli.viz.overlay import PhraseMap, overlay_figure
-from mmil_cli.viz.page import Block, Command, Heading, Page, Paragraph, Picture, Table, render
-from mmil_cli.viz.plots import curves
+from mmil_cli.viz.page import Block, Command, Drawing, Heading, Page, Paragraph, Picture, Table, render
 from mmil_cli.viz.tables import number, with_interval
 
 BANNER = "Generated studies. Nothing here is a patient, and no number is clinical."
@@ -73,9 +73,7 @@ def write_page(
         ),
         *_example_pictures(parts.run, examples, source=source, device=device, on_progress=on_progress),
         Heading("Training"),
-        Picture(
-            curves(read_log(parts.run / "log.jsonl")), "Loss and recall on held-out films while training."
-        ),
+        Drawing(training({"demo": read_log(parts.run / "log.jsonl")}), "Loss and recall while training."),
         Heading("Classification"),
         *(_probe_table(part) for part in parts.probe.methods),
         Heading("Retrieval"),

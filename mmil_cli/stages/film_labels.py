@@ -67,7 +67,7 @@ def labels_of_table(path: Path, dataset: StudyDataset) -> FilmLabels:
     if not found:
         raise UsageError(
             f"--label-table {path} holds labels of other films: none of its {len(places)} values of "
-            f"{key}, such as {next(iter(places), '')!r}, is in {dataset.folder}, which has {rows[0]!r}; "
+            f"{key}, such as {next(iter(places), '')!r}, is in {dataset.folder}, which has {str(rows[0])!r}; "
             "give this dataset's table"
         )
     values = np.full((len(rows), len(columns)), np.nan, np.float32)

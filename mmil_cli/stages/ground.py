@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mmil_cli.data.sentences import has_words, is_unicode
 from mmil_cli.errors import UsageError, listing
 from mmil_cli.files import make_folder, write_bytes, write_json
 from mmil_cli.runtime import commit, versions
+from mmil_cli.stages.dicom_out import plan_dicom, write_dicom
 from mmil_cli.stages.film import OpenedFilm, open_film
 from mmil_cli.stages.film_notes import film_notes
 from mmil_cli.stages.ground_film import PhraseFinding, ground_film
@@ -30,6 +31,7 @@ class GroundResult:
         notes: how the film differs from those that the model has seen.
         picture: the overlay, PNG.
         record: the same in numbers, JSON.
+        objects: DICOM objects of the film's study; none unless they were asked for.
     """
 
     film: OpenedFilm
@@ -38,6 +40,7 @@ class GroundResult:
     notes: tuple[str, ...]
     picture: Path
     record: Path
+    objects: tuple[Path, ...] = ()
 
 
 def run(
@@ -48,6 +51,7 @@ def run(
     out: Path,
     threshold: float = DEFAULT_THRESHOLD,
     smooth: float = 0.0,
+    dicom: bool = False,
     device: str = "auto",
 ) -> GroundResult:
     """Finds phrases in the film of a file and writes `<film>.png` and `<film>.json`.
@@ -59,11 +63,12 @@ def run(
         out: folder for the two files; older ones of a film of the same name are replaced.
         threshold: how far above the map's median, towards its peak, a box begins; see `find_boxes`.
         smooth: sigma of a Gaussian over the map, in regions; 0 for none.
+        dicom: also write DICOM objects that refer to the film (`dicom_out`).
         device: auto, cpu or cuda.
 
     Raises:
-        UsageError: a phrase without words, a threshold or sigma that cannot be, or a picture that would
-            take the film's place.
+        UsageError: a phrase without words, a threshold or sigma that cannot be, a picture that would take
+            the film's place, or DICOM objects of a film that is none.
         RejectedRecord: the file gives no film.
         CheckpointError: the checkpoint is incomplete.
     """
@@ -71,6 +76,7 @@ def run(
     check_threshold(threshold)
     check_smooth(smooth)
     _check_place(image, out)
+    plan = plan_dicom(image, out) if dicom else None
     loaded = load_checkpoint(checkpoint, device=device)
     film = open_film(image, loaded.embedder)
     make_folder(out)
@@ -84,8 +90,13 @@ def run(
         record=out / f"{image.stem}.json",
     )
     write_json(result.record, _record(result, loaded, threshold=threshold, smooth=smooth))
-    write_bytes(result.picture, draw(film, findings))
-    return result
+    picture = draw(film, findings)
+    write_bytes(result.picture, picture)
+    if plan is None:
+        return result
+    is_generated = loaded.checkpoint.card.dataset_options.get("generated") == "yes"
+    written = write_dicom(plan, findings, picture, threshold=threshold, is_generated=is_generated)
+    return replace(result, objects=written)
 
 
 def draw(film: OpenedFilm, findings: Sequence[PhraseFinding]) -> bytes:

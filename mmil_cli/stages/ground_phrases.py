@@ -41,7 +41,8 @@ class PhraseResult:
         num_phrases, num_films, num_patients: that were evaluated.
         num_unknown: phrases left out because the dataset does not have their film.
         num_other_splits: phrases left out because their film is in another split.
-        num_prior: phrases of other films that the location prior was made from.
+        num_prior: phrases of other splits that the location priors were made from; 0 where they are of the
+            other patients evaluated.
         num_calibration: phrases of the validate split that maps were calibrated on.
         calibrations: slope and intercept by system; None where there was nothing to calibrate on.
         notes: what the reader must know.
@@ -88,7 +89,8 @@ def run(
 
     - random weights: the same model, as it was before it learned anything;
     - shuffled: the map of a phrase of another film, of a category that this film has no phrase of;
-    - prior: how often boxes lie at each place in films of other splits, whatever the phrase;
+    - prior: how often boxes lie at each place in films of other splits, whatever the phrase; where the table
+      has none of these, in films of the other patients;
     - finding prior: the same for boxes of the phrase's category, which it is told; harder to beat;
     - centre: a Gaussian about the film's centre;
     - chance: a constant map.
@@ -104,7 +106,7 @@ def run(
         data: dataset folder of the same films.
         checkpoint: checkpoint or run folder.
         out: folder for the two files.
-        split: of the dataset; None for all films, and then there is no location prior.
+        split: of the dataset; None for all films.
         smooth: sigma of a Gaussian over each map, in regions; 0 for none.
         pseudonyms: of a dataset whose ids are such, for a table that has the source's own.
         seed: of shuffled phrases and resampling.
@@ -167,7 +169,10 @@ def _notes(selection: Selection) -> tuple[str, ...]:
     if not selection.calibration:
         found.append("no calibrated maps: no phrase is known to be of the validate split and not evaluated")
     if not selection.elsewhere:
-        found.append("no location prior: the table has no phrase that is known to be of another split")
+        found.append(
+            "the table has no phrase that is known to be of another split: the location priors of a film are "
+            "those of the other patients that are evaluated"
+        )
     num_alone = sum(sample.shuffled is None for sample in selection.samples)
     if num_alone:
         found.append(f"{num_alone} phrases have no shuffled control: there is no phrase of another category")

@@ -120,19 +120,6 @@ def shuffled_phrases(phrases: Sequence[Phrase], *, seed: int) -> list[str | None
     return drawn
 
 
-def overall_prior(phrases: Sequence[Phrase]) -> np.ndarray | None:
-    """Where boxes of any phrase lie in other films [64, 64]; None without any phrase."""
-    return np.mean([_coverage(phrase) for phrase in phrases], axis=0) if phrases else None
-
-
-def finding_priors(phrases: Sequence[Phrase]) -> dict[str, np.ndarray]:
-    """Where boxes of each category lie in other films, on a common grid [64, 64]; see `location_prior`."""
-    of_category: dict[str, list[np.ndarray]] = defaultdict(list)
-    for phrase in phrases:
-        of_category[phrase.category].append(_coverage(phrase))
-    return {category: np.mean(covered, axis=0) for category, covered in of_category.items()}
-
-
 def centre_prior(height: int, width: int) -> np.ndarray:
     """A Gaussian about the film's centre, sigma a quarter of each side, 1 at its peak [H, W]."""
     down, across = (np.exp(-8 * ((np.arange(n) + 0.5) / n - 0.5) ** 2) for n in (height, width))
@@ -206,7 +193,7 @@ def phrase_mask(phrase: Phrase, row: Row) -> np.ndarray:
     return _shrunk(phrase, row.height, row.width) >= 0.5
 
 
-def _coverage(phrase: Phrase) -> np.ndarray:
+def coverage(phrase: Phrase) -> np.ndarray:
     """Which share of each cell of a common grid the phrase's boxes or masks cover [64, 64]."""
     if phrase.masks:
         return _shrunk(phrase, *PRIOR_GRID)

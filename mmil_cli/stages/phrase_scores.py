@@ -16,12 +16,11 @@ from mmil_cli.metrics.grounding import METRICS, GroundingScores, score_map
 from mmil_cli.metrics.map_calibration import MapCalibration, fit_calibration, sample_pixels
 from mmil_cli.metrics.regions import resample
 from mmil_cli.stages.evaluation import Evaluation, OnProgress
+from mmil_cli.stages.location_priors import LocationPriors
 from mmil_cli.stages.phrase_samples import (
     Sample,
     Selection,
     centre_prior,
-    finding_priors,
-    overall_prior,
     phrase_mask,
 )
 
@@ -71,8 +70,7 @@ class PhraseScorer:
     def __init__(self, evaluation: Evaluation, selection: Selection, *, smooth: float, seed: int) -> None:
         self.embedder, self.dataset, self.smooth = evaluation.embedder, evaluation.dataset, smooth
         self.selection = selection
-        self.prior = overall_prior(selection.elsewhere)
-        self.finding_prior = finding_priors(selection.elsewhere)
+        self.priors = LocationPriors.of(selection.elsewhere, selection.samples)
         samples = (*selection.samples, *selection.calibration)
         texts = [text for s in samples for text in (s.phrase.text, s.shuffled) if text is not None]
         distinct = list(dict.fromkeys(texts))
@@ -134,8 +132,8 @@ class PhraseScorer:
             MODEL: values,
             RANDOM: self._on_film(self.random.grid(text, seen.of_random), row, seen),
             SHUFFLED: self._on_film(self.model.grid(shuffled, seen.regions), row, seen) if shuffled else None,
-            PRIOR: _shown(self.prior, row),
-            FINDING_PRIOR: _shown(self.finding_prior.get(sample.phrase.category, self.prior), row),
+            PRIOR: _shown(self.priors.overall(sample), row),
+            FINDING_PRIOR: _shown(self.priors.of_finding(sample), row),
             CENTRE: centre_prior(row.height, row.width),
             CHANCE: np.zeros((row.height, row.width)),
         }

@@ -13,6 +13,7 @@ from mmil_cli.errors import DataError, UsageError
 from mmil_cli.files import write_text
 from mmil_cli.stages.evaluation import OnProgress
 from mmil_cli.stages.report_commands import commands
+from mmil_cli.stages.report_curve import compare_blocks
 from mmil_cli.stages.report_records import TASKS, Record, Run, read_runs
 from mmil_cli.stages.report_tables import ground_blocks, probe_blocks, retrieval_blocks
 from mmil_cli.viz.drawings import training
@@ -75,6 +76,8 @@ def run(
     blocks: list[Block] = [_overview(found), *_said(notes), Heading("Training"), *_training(found)]
     for task, (title, _) in SECTIONS.items():
         blocks += [Heading(title), *_results(found, task)]
+    compared = list(compare_blocks([*runs, *results]))
+    blocks += [Heading("Compared"), *compared] if compared else []
     blocks += _films(found, data, device=device, on_progress=on_progress)
     blocks += [Heading("Recipe"), *_recipes(found), Heading("Data"), *_data(found, dataset)]
     blocks += [Heading("Make it again"), *(Command(line) for line in commands(found))]
@@ -165,7 +168,8 @@ def _films(
     about = (
         "Films of different patients, evenly spaced among those that were not trained on, not chosen by what "
         "the model makes of them; sentences of their own reports, and one of another patient's. Whether one "
-        "is likely is read off its score, as in mmil view."
+        "is likely is read off its score, as in mmil view; boxes are the model's own, around what stands out "
+        "of the map, of phrases that it does not call unlikely."
     )
     found = Paragraph("Whole reports, and the films that fit them best by the model's score.")
     return [title, Paragraph(about), *grounded, Heading("Reports and the films found"), found, *sheets]

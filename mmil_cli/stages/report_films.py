@@ -11,7 +11,7 @@ from mmil_cli.errors import shortened
 from mmil_cli.stages.evaluation import OnProgress, open_evaluation
 from mmil_cli.stages.report_records import Run
 from mmil_cli.stages.view_server import as_png
-from mmil_cli.stages.viewer import Viewer, evenly
+from mmil_cli.stages.viewer import Verdict, Viewer, evenly
 from mmil_cli.viz.grounded import FilmPhrase, GroundedFilm
 from mmil_cli.viz.page import Block, Heading, Paragraph, Picture
 from mmil_cli.viz.sheet import film_row
@@ -89,7 +89,8 @@ def _has_words(text: str) -> bool:
 
 def _phrase(viewer: Viewer, row: int, text: str, whose: str) -> FilmPhrase:
     answer = viewer.ask(row, text)
-    return FilmPhrase(text, f"{answer.verdict}, score {answer.score:.2f}, of {whose}", answer.map)
+    boxes = () if answer.verdict is Verdict.UNLIKELY else answer.boxes
+    return FilmPhrase(text, f"{answer.verdict}, score {answer.score:.2f}, of {whose}", answer.map, boxes)
 
 
 def _sheets(viewer: Viewer, rows: Sequence[int]) -> list[Block]:

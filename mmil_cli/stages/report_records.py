@@ -114,7 +114,7 @@ def _files(folders: Sequence[Path]) -> list[tuple[Path, str]]:
 
 
 def _read(path: Path, task: str) -> Record:
-    content = _json(path)
+    content = read_json(path)
     provenance = content.get("provenance", content)
     try:
         record = Record(
@@ -131,10 +131,15 @@ def _read(path: Path, task: str) -> Record:
 def _curves(path: Path, content: Content) -> Content:
     name = content.get("curves")
     beside = path.parent / Path(str(name)).name
-    return _json(beside) if name and beside.is_file() else {}
+    return read_json(beside) if name and beside.is_file() else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A record as written.
+
+    Raises:
+        DataError: it is damaged.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

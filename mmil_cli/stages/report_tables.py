@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmil_cli.stages.report_curve import label_curve_blocks
 from mmil_cli.stages.report_records import Content, Record
 from mmil_cli.viz.drawings import shares
 from mmil_cli.viz.page import Block, Drawing, Heading, Paragraph, Table
@@ -58,6 +59,7 @@ def probe_blocks(records: Records) -> Iterator[Block]:
         skipped = _union((part or {}).get("skipped", {}) for part in parts.values())
         if skipped:
             yield Paragraph(f"Not scored, for want of labels or prompts: {', '.join(skipped)}.")
+    yield from label_curve_blocks(records)
 
 
 def retrieval_blocks(records: Records) -> Iterator[Block]:

@@ -67,15 +67,11 @@ def find_boxes(
     """
     from scipy import ndimage
 
-    step = -(-max(values.shape) // MEDIAN_PIXELS)
-    sampled = values[::step, ::step]
-    seen = sampled[~np.isnan(sampled)]
-    if seen.size == 0:
+    above = stands_out(values, threshold=threshold)
+    if not above.any():
         return ()
-    median, peak = float(np.median(seen)), float(np.nanmax(values))
-    if peak - median <= 1e-6 * max(1.0, abs(peak)):
-        return ()
-    regions, _ = ndimage.label(values >= median + threshold * (peak - median), structure=np.ones((3, 3)))
+    peak = float(np.nanmax(values))
+    regions, _ = ndimage.label(above, structure=np.ones((3, 3)))
     boxes = []
     for number, place in enumerate(ndimage.find_objects(regions), start=1):
         inside = regions[place] == number
@@ -83,6 +79,20 @@ def find_boxes(
         if top == peak or inside.sum() >= smallest:
             boxes.append(FoundBox(box=_box(*place), value=top))
     return tuple(sorted(boxes, key=lambda found: -found.value))
+
+
+def stands_out(values: np.ndarray, *, threshold: float = DEFAULT_THRESHOLD) -> np.ndarray:
+    """Where a map [H, W] reaches the level of `find_boxes`; nowhere on one that is flat, or all NaN."""
+    step = -(-max(values.shape) // MEDIAN_PIXELS)
+    sampled = values[::step, ::step]
+    seen = sampled[~np.isnan(sampled)]
+    if seen.size == 0:
+        return np.zeros(values.shape, bool)
+    median, peak = float(np.median(seen)), float(np.nanmax(values))
+    if peak - median <= 1e-6 * max(1.0, abs(peak)):
+        return np.zeros(values.shape, bool)
+    above: np.ndarray = values >= median + threshold * (peak - median)
+    return above
 
 
 def _box(rows: slice, columns: slice) -> Box:

@@ -18,11 +18,13 @@ from mmil_cli.config.prompts import load_prompts
 from mmil_cli.core.bags import RegionBag, one_sentence_reports
 from mmil_cli.data.dataset import Row, StudyDataset
 from mmil_cli.data.fit import FittedFilm
-from mmil_cli.data.geometry import Affine
+from mmil_cli.data.geometry import Affine, Box
 from mmil_cli.data.maps import grid_to_film
 from mmil_cli.errors import UsageError
 from mmil_cli.stages.evaluation import Evaluation, OnProgress
 from mmil_cli.stages.ground import check_phrases
+from mmil_cli.stages.ground_film import LEAST_OF_REGION
+from mmil_cli.stages.similarity import find_boxes
 from mmil_cli.viz.map_levels import MapLevels, map_levels, map_size
 
 NUM_OTHERS = 100
@@ -63,6 +65,7 @@ class Answer:
         unknown_words: share of the phrase's tokens that the model's vocabulary does not know.
         is_cut: the phrase has more tokens than the model reads; its end did not count.
         map: similarity over the film on the viewer's scale.
+        boxes: around what stands out of it, in pixels of the stored film, the highest first.
     """
 
     phrase: str
@@ -73,6 +76,7 @@ class Answer:
     unknown_words: float
     is_cut: bool
     map: MapLevels
+    boxes: tuple[Box, ...]
 
     @property
     def verdict(self) -> Verdict:
@@ -172,6 +176,7 @@ class Viewer:
         others = self.embedder.logits(self._regions, report)[:, 0]
         others = others[torch.from_numpy(self._patients != film.row.patient_id)]
         grid = self.embedder.maps(film.regions, sentences)[0, 0].float().numpy()
+        values = self._on_film(film, grid)
         return Answer(
             phrase=phrase,
             score=score,
@@ -180,13 +185,14 @@ class Viewer:
             num_others=len(others),
             unknown_words=self.embedder.tokenizer.unknown_share([phrase]),
             is_cut=self.embedder.tokenizer.is_cut(phrase),
-            map=self._levels(film, grid),
+            map=map_levels(values, low=self.low, high=self.high),
+            boxes=_boxes(values, film.row, int((~np.isnan(grid)).sum())),
         )
 
-    def _levels(self, film: _Encoded, grid: np.ndarray) -> MapLevels:
+    def _on_film(self, film: _Encoded, grid: np.ndarray) -> np.ndarray:
         height, width = map_size(film.row.height, film.row.width)
         shrink = Affine(scale_x=width / film.row.width, scale_y=height / film.row.height)
-        values = grid_to_film(
+        return grid_to_film(
             grid,
             size=self.embedder.contract.size,
             to_film=film.fitted.to_stored.then(shrink),
@@ -194,7 +200,6 @@ class Viewer:
             width=width,
             centre=film.regions.cell_centre,
         )
-        return map_levels(values, low=self.low, high=self.high)
 
     def _encoded(self, index: int) -> _Encoded:
         """The film's regions; the lock is held."""
@@ -245,3 +250,12 @@ def _compared_with(dataset: StudyDataset) -> list[int]:
 def _findings() -> list[str]:
     """Phrases for a dataset without reports."""
     return [text for pair in load_prompts("chexpert").values() for text in pair.positive]
+
+
+def _boxes(values: np.ndarray, row: Row, num_regions: int) -> tuple[Box, ...]:
+    """Boxes of a map [h, w] of any size, of so many regions with film, in pixels of the stored film."""
+    height, width = values.shape
+    seen = int((~np.isnan(values)).sum())
+    back = Affine(scale_x=row.width / width, scale_y=row.height / height)
+    found = find_boxes(values, smallest=LEAST_OF_REGION * seen / num_regions)
+    return tuple(back.box(each.box) for each in found)

@@ -49,6 +49,25 @@ def training(runs: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
     return _svg(figure)
 
 
+def label_curves(panels: Mapping[str, Mapping[str, Line]], runs: Sequence[str], names: Sequence[str]) -> str:
+    """One panel a method: mean AUROC over the numbers of labels, a line a run.
+
+    Args:
+        panels: by method, then by run: points (place among the names, AUROC).
+        runs: all there are, in the order of their colours.
+        names: the numbers of labels, from few to all.
+    """
+    figure, places = _sheet(list(panels), runs)
+    for axes, (title, lines) in zip(places, panels.items(), strict=True):
+        _panel(axes, title, [lines.get(run, ()) for run in runs], marks=True)
+        axes.set_xlim(-0.3, len(names) - 0.7)
+        axes.set_ylim(0.45, 1.02)
+        axes.set_xticks(range(len(names)), [name[:8] for name in names])
+        axes.set_xlabel("labels", color=_FAINT, fontsize=8)
+        axes.set_ylabel("mean AUROC", color=_FAINT, fontsize=8)
+    return _svg(figure)
+
+
 def shares(
     panels: Mapping[str, Mapping[str, Line]],
     runs: Sequence[str],

@@ -16,7 +16,7 @@ OPACITY, THRESHOLD = 75, 25
 
 @dataclass(frozen=True)
 class FilmPhrase:
-    """A phrase, what is said of it, its map, and the boxes of an annotator in pixels of the film."""
+    """A phrase, what is said of it, its map, and boxes in pixels of the film."""
 
     phrase: str
     detail: str

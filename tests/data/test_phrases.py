@@ -75,6 +75,7 @@ def test_missing_columns_are_named_with_the_nearest(tmp_path: Path) -> None:
             "the box (100, 2, 3, 4) lies outside its film",
         ),
         ("a,Edema,haze,a.jpg,1,-5,3,4,100,120,test", "outside its film"),
+        ("a,Edema,haze,a.jpg,95,2,30,4,100,120,test", "mostly outside its film"),
         ("b,Edema,haze,b.jpg,1,2,3,4,100,121,test", "another size than row 1"),
     ],
 )

@@ -84,7 +84,6 @@ def test_every_interval_is_that_of_its_resamples() -> None:
             recall_score(labels, scores >= thresholds.youden, pos_label=0, sample_weight=w) for w in weights
         ],
         "brier": [brier_score_loss(labels, probabilities, sample_weight=w) for w in weights],
-        "ece": [slow_ece(labels, probabilities, w.astype(float)) for w in weights],
     }
     for metric, values in draws.items():
         low, high = np.quantile(values, [0.025, 0.975])

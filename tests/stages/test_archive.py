@@ -1,5 +1,6 @@
 """An index of an archive, and what it finds."""
 
+import csv
 import json
 import re
 import shutil
@@ -105,6 +106,44 @@ def test_filters_that_cannot_be_are_refused(archive: Archive, chosen: Filter, fa
         films_for_text(archive, TEXT, chosen=chosen)
 
 
+def test_films_are_found_by_the_day_of_their_study(
+    tiny_table: Path, tiny_run: Path, archive: Archive, tmp_path: Path
+) -> None:
+    from mmil_cli.data.sources.options import SourceOptions
+    from mmil_cli.stages.preprocess import run
+
+    with tiny_table.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for number, row in enumerate(rows):
+        row["study_date"] = f"2020-01-{1 + number % 28:02}" if number % 5 else ""
+    with (tiny_table.parent / "dated.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    run(
+        tiny_table.parent / "dated.csv",
+        tmp_path / "data",
+        side=64,
+        source_options=SourceOptions(study_days=True),
+    )
+    build_archive(tmp_path / "data", tmp_path / "index", checkpoint=tiny_run, device="cpu")
+    dated = open_archive(tmp_path / "index", device="cpu")
+    days = [dated.evaluation.dataset.row(place).study_day for place in range(len(rows))]
+    assert None in days
+    known = [-1 if day is None else day for day in days]
+    for first, last in [(0, 0), (1, None), (None, 3), (2, 9), (0, None)]:
+        found = films_for_text(dated, TEXT, chosen=Filter(from_day=first, to_day=last), top=999)
+        low, high = first or 0, 99 if last is None else last
+        assert {hit.row for hit in found.hits} == {n for n, day in enumerate(known) if low <= day <= high}
+        assert all(hit.about["day"] == str(known[hit.row]) for hit in found.hits)
+    with pytest.raises(UsageError, match="no film is left"):
+        films_for_text(dated, TEXT, chosen=Filter(from_day=500))
+    with pytest.raises(UsageError, match="--from-day 9 lies after --to-day 2"):
+        films_for_text(dated, TEXT, chosen=Filter(from_day=9, to_day=2))
+    with pytest.raises(UsageError, match="has no days of studies, and dates are never kept"):
+        films_for_text(archive, TEXT, chosen=Filter(to_day=3))
+
+
 def test_two_stages_score_fewer_films_and_find_the_same_first_one(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +157,7 @@ def test_two_stages_score_fewer_films_and_find_the_same_first_one(
     same = [full[:, j].argmax() in listed for j, listed in enumerate(lists)]
     assert np.mean(same) > 0.8  # of squares that a coarse cell is as large as
     answer = films_for_text(archive, TEXT, chosen=EVERYTHING, fast=True)
-    assert (answer.num_gallery, answer.num_scored) == (176, 18)
+    assert (answer.num_gallery, answer.num_scored) == (176, 36)
     everything = films_for_text(archive, TEXT, chosen=EVERYTHING)
     scores = {hit.row: hit.score for hit in everything.hits}
     assert [scores[hit.row] for hit in answer.hits if hit.row in scores] == pytest.approx(

@@ -27,8 +27,6 @@ from mmil_cli.stages.ground import ground_film
 from mmil_cli.stages.ground_phrases import PhraseResult, run
 from mmil_cli.stages.phrase_samples import (
     centre_prior,
-    finding_priors,
-    overall_prior,
     select,
     shuffled_phrases,
 )
@@ -209,7 +207,7 @@ def test_smoothing_and_seed_change_the_figures(
     assert shuffled[0] != shuffled[1]
 
 
-def test_without_a_split_there_is_no_prior_and_it_is_said(patches: Patches, tmp_path: Path) -> None:
+def test_without_a_split_the_priors_are_of_the_other_patients(patches: Patches, tmp_path: Path) -> None:
     everything = run(
         patches.phrases,
         patches.dataset,
@@ -220,8 +218,9 @@ def test_without_a_split_there_is_no_prior_and_it_is_said(patches: Patches, tmp_
         device="cpu",
     )
     assert everything.num_prior == 0
-    assert np.isnan(everything.tables["prior"].micro.metrics["cnr"].value)
-    assert any("no location prior" in note for note in everything.notes)
+    assert any("of the other patients" in note for note in everything.notes)
+    for prior in ("prior", "finding prior"):
+        assert everything.tables[prior].micro.metrics["pixel_auroc"].value > 0.6
 
 
 def test_phrases_of_films_that_are_not_there_are_counted(patches: Patches, tmp_path: Path) -> None:
@@ -267,19 +266,6 @@ def test_the_location_prior_looks_at_no_evaluated_film_or_patient(patches: Patch
     elsewhere = [replace(phrase, split="val") for phrase in nowhere]
     selection = select([*phrases, *elsewhere], dataset, split="test", seed=0, table=patches.phrases)
     assert any(phrase.image_id.startswith("new-") for phrase in selection.elsewhere)
-
-
-def test_priors_are_of_each_category_and_of_all() -> None:
-    left = replace(some_phrases(("a", "Edema"))[0], boxes=((0.0, 0.0, 10.0, 30.0),))
-    right = replace(some_phrases(("b", "Mass"))[0], boxes=((10.0, 0.0, 10.0, 30.0),))
-    found = finding_priors([left, right])
-    assert found["Edema"][:, :32].min() == 1
-    assert found["Edema"][:, 32:].max() == 0
-    overall = overall_prior([left, right])
-    assert overall is not None
-    np.testing.assert_array_equal(overall, 0.5)
-    assert finding_priors([]) == {}
-    assert overall_prior([]) is None
 
 
 def test_a_shuffled_phrase_names_nothing_in_the_film() -> None:

@@ -1,10 +1,13 @@
 """The linear probe: its optimum against scikit-learn's, its path, and what it is chosen on."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mmil_cli.stages.linear_probe import (
     PENALTIES,
@@ -151,3 +154,22 @@ def test_log_loss_by_hand() -> None:
     assert log_loss(np.array([0.0, np.log(3)]), labels) == pytest.approx((np.log(2) + np.log(4)) / 2)
     logits = np.array([[0.0, np.log(2), 0.0], [np.log(2), 0.0, 0.0]])
     assert log_loss(logits, labels) == pytest.approx(np.log(2))
+
+
+def test_a_fit_has_one_thread_and_gives_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.extend(threads_of_blas())
+        return minimize(*arguments, **options)
+
+    monkeypatch.setattr("mmil_cli.stages.linear_probe.minimize", watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads_of_blas()
+        _fit(_noisy(0), _noisy(1))
+        assert threads_of_blas() == before == [2] * len(before)
+    assert set(seen) == {1}
+
+
+def threads_of_blas() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]

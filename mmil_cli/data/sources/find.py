@@ -17,6 +17,9 @@ from mmil_cli.data.sources.source import Source
 from mmil_cli.data.tables import TABLE_SUFFIXES
 from mmil_cli.errors import DataError, UsageError, listing, nearest
 
+GENERATED_FILE = "phantom.json"
+"""Lies beside the files of generated studies; what is learned from them says so wherever it goes."""
+
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
@@ -51,6 +54,8 @@ def find_records(path: Path, options: SourceOptions) -> Manifest:
     source = _named(options.source, path) if options.source else _recognised(path)
     _check_options(source, options, path)
     manifest = source.find(path, options)
+    if (path / GENERATED_FILE).is_file():
+        manifest = replace(manifest, options=(*manifest.options, ("generated", "yes")))
     manifest = _without_reports(manifest, source) if options.labels_only else manifest
     manifest = with_study_days(manifest) if options.study_days else without_dates(manifest)
     if options.pseudonyms:
