@@ -3,7 +3,9 @@
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -24,6 +26,7 @@ _VARIABLES = {_INK: "--ink", _FAINT: "--faint", _GRID: "--line"} | {
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2)))
 """Beside the colours: runs are told apart without them too."""
 
+_LONGEST_NAME = 40
 _COLUMNS, _SIDE, _GAP, _HEAD, _FOOT, _KEY = 4, 2.0, 0.62, 0.4, 0.5, 0.35
 """Panels in a row; inches: side of a panel, between two, above and below each, and the key's height."""
 
@@ -96,6 +99,61 @@ def shares(
         axes.set_xlabel(x, color=_FAINT, fontsize=8)
         axes.set_ylabel(y, color=_FAINT, fontsize=8)
     return _svg(figure)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a plot of intervals; NaN ends are not drawn, `mark` is what is to be beaten."""
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    mark: float = math.nan
+
+
+def interval_bars(rows: Sequence[Bar], *, title: str = "", label: str = "") -> str:
+    """Values with their intervals, one line each from the top, and the mark of each as a tick.
+
+    Args:
+        rows: in the order wanted.
+        title: above the plot.
+        label: of the axis.
+    """
+    names = [textwrap.shorten(row.name, _LONGEST_NAME, placeholder=" …") for row in rows]
+    left = 0.35 + 0.085 * max((len(name) for name in names), default=0)
+    width, height = left + 4.9, 0.3 * max(1, len(rows)) + 0.95
+    figure = new_figure(width, height, background="none")
+    axes = figure.add_axes((left / width, 0.55 / height, 3.9 / width, (height - 0.95) / height))
+    _panel(axes, "", [])
+    for text in axes.texts:
+        text.remove()
+    axes.set_title(title, loc="left", pad=6, **plain(fontsize=9, fontweight="bold", color=_INK))
+    for place, row in enumerate(rows):
+        _interval(axes, place, row)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), names)
+    for tick in axes.get_yticklabels():
+        tick.set_parse_math(False)
+    axes.set_xlabel(label, color=_FAINT, fontsize=8)
+    return _svg(figure)
+
+
+def _interval(axes: Axes, place: int, row: Bar) -> None:
+    if math.isfinite(row.low) and math.isfinite(row.high):
+        axes.plot([row.low, row.high], [place, place], color=_RUNS[0], linewidth=2.2, alpha=0.6)
+    if math.isfinite(row.value):
+        axes.plot(row.value, place, "o", color=_RUNS[0], markersize=5)
+    if math.isfinite(row.mark):
+        axes.plot(row.mark, place, "|", color=_RUNS[1], markersize=13, markeredgewidth=2)
+    words = f"{row.value:.2f}" if math.isfinite(row.value) else "undefined"
+    axes.annotate(
+        words,
+        (1.02, place),
+        xycoords=("axes fraction", "data"),
+        annotation_clip=False,
+        **plain(color=_INK, fontsize=8, va="center"),
+    )
 
 
 def _history(

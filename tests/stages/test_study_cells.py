@@ -228,6 +228,7 @@ def killed(recipe, out, *, after):
     )  # fmt: skip
     while len(list(out.glob("cells/*/cell.json"))) < after and process.poll() is None:
         time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
     os.killpg(process.pid, signal.SIGKILL)
     return process.communicate()[1]
 

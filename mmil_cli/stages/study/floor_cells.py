@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from mmil_cli.data.dataset import Row, StudyDataset
+from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.fit import fit_film
 from mmil_cli.data.phrases import read_phrases
 from mmil_cli.errors import UsageError
@@ -20,14 +20,15 @@ from mmil_cli.metrics.map_calibration import fit_calibration, sample_pixels
 from mmil_cli.metrics.regions import resample
 from mmil_cli.stages.film_labels import own_labels
 from mmil_cli.stages.findings import pick_findings
+from mmil_cli.stages.location_priors import LocationPriors
 from mmil_cli.stages.phrase_samples import (
     Sample,
     Selection,
     centre_prior,
-    overall_prior,
     phrase_mask,
     select,
 )
+from mmil_cli.stages.phrase_scores import UNDEFINED
 from mmil_cli.stages.policies import Method, Missing, Uncertain
 from mmil_cli.stages.probe_readers import LinearReader, Parts
 from mmil_cli.stages.probe_task import plan_task
@@ -39,6 +40,7 @@ from mmil_cli.stages.study.label_cells import figures
 from mmil_cli.stages.study.settings import settings_of
 
 HOG_SIDE = 64
+HOG_FEATURES = (HOG_SIDE // 8 - 1) ** 2 * 36
 SECONDS = 5.0
 PROBE_METRIC = f"probe/{Method.LINEAR}/auroc"
 
@@ -125,6 +127,8 @@ def _hog(data: StudyData, *, missing: Missing, seed: int) -> Iterator[Figure]:
 
 
 def _features(dataset: StudyDataset, rows: np.ndarray) -> np.ndarray:
+    if not len(rows):
+        return np.empty((0, HOG_FEATURES), np.float32)
     films = [fit_film(dataset.pixels(row), size=HOG_SIDE, fit="pad").pixels for row in rows.tolist()]
     return np.stack([oriented_gradients(film) for film in films]).astype(np.float32)
 
@@ -135,8 +139,7 @@ def _ground(data: StudyData, *, centre: bool) -> Iterator[Figure]:
     selection = select(
         read_phrases(data.phrases), dataset, split=data.boxes_split, seed=0, table=data.phrases
     )
-    shown = _centre if centre else _prior(selection)
-    scores = _scores(selection, shown)
+    scores = _scores(selection, _centre if centre else _prior(selection))
     findings = np.array([sample.phrase.category for sample in selection.samples])
     patients = np.array([sample.row.patient_id for sample in selection.samples])
     flat = [score_map(np.zeros((s.row.height, s.row.width)), phrase_mask(s.phrase, s.row)) for s in
@@ -149,25 +152,34 @@ def _ground(data: StudyData, *, centre: bool) -> Iterator[Figure]:
         )
 
 
-def _scores(selection: Selection, shown: Callable[[Row], np.ndarray]) -> list[GroundingScores]:
+def _scores(selection: Selection, shown: Callable[[Sample], np.ndarray | None]) -> list[GroundingScores]:
     """Of each phrase, with maps calibrated on the validate split as those of a model are."""
+    pixels = [
+        sample_pixels(found, phrase_mask(sample.phrase, sample.row))
+        for sample in selection.calibration
+        if (found := shown(sample)) is not None
+    ]
+    calibration = fit_calibration(pixels)
+    return [
+        UNDEFINED
+        if (found := shown(sample)) is None
+        else score_map(found, phrase_mask(sample.phrase, sample.row), calibration=calibration)
+        for sample in selection.samples
+    ]
 
-    def both(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        return shown(sample.row), phrase_mask(sample.phrase, sample.row)
 
-    calibration = fit_calibration([sample_pixels(*both(sample)) for sample in selection.calibration])
-    return [score_map(*both(sample), calibration=calibration) for sample in selection.samples]
+def _centre(sample: Sample) -> np.ndarray:
+    return centre_prior(sample.row.height, sample.row.width)
 
 
-def _centre(row: Row) -> np.ndarray:
-    return centre_prior(row.height, row.width)
+def _prior(selection: Selection) -> Callable[[Sample], np.ndarray | None]:
+    priors = LocationPriors.of(selection.elsewhere, selection.samples)
 
+    def shown(sample: Sample) -> np.ndarray | None:
+        prior = priors.overall(sample)
+        return None if prior is None else resample(prior, sample.row.height, sample.row.width)
 
-def _prior(selection: Selection) -> Callable[[Row], np.ndarray]:
-    prior = overall_prior(selection.elsewhere)
-    if prior is None:
-        raise UsageError("no location prior: the table has no phrase that is known to be of another split")
-    return lambda row: resample(prior, row.height, row.width)
+    return shown
 
 
 def _read(settings: Settings) -> Floors:

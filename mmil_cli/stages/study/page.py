@@ -8,8 +8,8 @@ from mmil_cli.stages.study.kinds import Metric
 from mmil_cli.stages.study.plan import StudyPlan
 from mmil_cli.stages.study.tables import Gap, Summary
 from mmil_cli.stages.study.verdicts import ClaimVerdict, Comparison, Verdict
-from mmil_cli.viz.page import Block, Command, Heading, Page, Paragraph, Picture, Table, render
-from mmil_cli.viz.plots import Bar, interval_bars
+from mmil_cli.viz.drawings import Bar, interval_bars
+from mmil_cli.viz.page import Block, Command, Drawing, Heading, Page, Paragraph, Table, render
 from mmil_cli.viz.tables import UNDEFINED, number, with_interval
 
 SMALLEST_P = 0.001
@@ -98,7 +98,7 @@ def _claim(plan: StudyPlan, found: ClaimVerdict) -> Iterator[Block]:
     bars = [
         _bar(_named(item), item.estimate.value, item.deciding, claim.margin) for item in found.comparisons
     ]
-    yield Picture(
+    yield Drawing(
         interval_bars(bars, label="difference, deciding interval; the orange mark is the margin"),
         "",
         description="; ".join(
@@ -134,7 +134,7 @@ def _results(plan: StudyPlan, name: str, found: Sequence[Summary], gaps: Sequenc
     yield _table(plan, metrics, shown, found, name)
     for metric in shown:
         mine = [s for s in found if s.metric == metric]
-        yield Picture(
+        yield Drawing(
             interval_bars(
                 [_bar(s.row, s.estimate.value, s.interval, s.chance) for s in mine],
                 title=_title(metrics, metric),
@@ -248,7 +248,7 @@ def _cells(
 
 
 def _bar(name: str, value: float, interval: Interval, mark: float) -> Bar:
-    return Bar(name, value, interval.low, interval.high, None if math.isnan(mark) else mark)
+    return Bar(name, value, interval.low, interval.high, mark)
 
 
 def _title(metrics: Mapping[str, Metric], name: str) -> str:
