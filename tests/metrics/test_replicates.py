@@ -140,3 +140,13 @@ def test_holm_of_a_worked_example_and_of_what_is_no_test():
     assert math.isnan(found[1])
     assert found[2] == pytest.approx(0.04)
     assert holm_levels([0.01, math.nan], 0.95) == pytest.approx([0.95, 0.95])
+
+
+def test_a_bootstrap_of_three_seeds_would_be_far_too_narrow():
+    """Why the interval is Student's: the percentile interval holds the truth in some 72 % of cases, not 95."""
+    generator, held = np.random.default_rng(0), 0
+    for _ in range(1500):
+        seeds = generator.standard_normal(3)
+        low, high = np.quantile(seeds[generator.integers(0, 3, (200, 3))].mean(axis=1), [0.025, 0.975])
+        held += low <= 0 <= high
+    assert 0.68 < held / 1500 < 0.78
