@@ -143,7 +143,7 @@ def test_holm_of_a_worked_example_and_of_what_is_no_test():
 
 
 def test_a_bootstrap_of_three_seeds_would_be_far_too_narrow():
-    """Why the interval is Student's: the percentile interval holds the truth in some 72 % of cases, not 95."""
+    """Why the interval is Student's: the percentile interval holds the truth in 72 % of cases, not 95."""
     generator, held = np.random.default_rng(0), 0
     for _ in range(1500):
         seeds = generator.standard_normal(3)
