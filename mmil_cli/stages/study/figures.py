@@ -27,6 +27,7 @@ class Figure:
         chance: what knowing nothing gives; NaN where that has no meaning.
         draws: the value under each resample of the cases [SAMPLES]; None where it has no cases.
         cases: names whose cases were resampled: figures of equal names have the same resamples.
+        num_groups: patients (or bags, or batches) that these are.
     """
 
     metric: str
@@ -35,6 +36,7 @@ class Figure:
     chance: float = math.nan
     draws: np.ndarray | None = None
     cases: str = ""
+    num_groups: int = 0
 
 
 def mean_figure(
@@ -42,6 +44,7 @@ def mean_figure(
     values: np.ndarray,
     *,
     groups: np.ndarray,
+    among: np.ndarray | None = None,
     finding: str = "",
     chance: float = math.nan,
 ) -> Figure:
@@ -51,23 +54,31 @@ def mean_figure(
         metric: its name.
         values: of each case [n].
         groups: the patient, or the bag or batch, of each case; whole groups are resampled [n].
+        among: all groups there are, where some have no case of this figure; None for those of `groups`.
         finding: what it is of.
         chance: what knowing nothing gives.
     """
-    weights, cases = resamples(groups)
+    drawn = resamples(groups, among)
     column = np.asarray(values, np.float64)[:, None]
     return Figure(
         metric=metric,
         value=float(mean_of_defined(column.T)[0]),
         finding=finding,
         chance=chance,
-        draws=weighted_mean(column, weights)[:, 0],
-        cases=cases,
+        draws=weighted_mean(column, drawn.weights)[:, 0],
+        cases=drawn.cases,
+        num_groups=drawn.num_groups,
     )
 
 
 def auroc_figure(
-    metric: str, labels: np.ndarray, scores: np.ndarray, *, groups: np.ndarray, finding: str = ""
+    metric: str,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    *,
+    groups: np.ndarray,
+    among: np.ndarray | None = None,
+    finding: str = "",
 ) -> Figure:
     """The area under the ROC curve over cases, chance 0.5.
 
@@ -75,17 +86,18 @@ def auroc_figure(
         metric: its name.
         labels: 0 or 1 of each case [n].
         scores: of each case [n].
-        groups: as with `mean_figure` [n].
+        groups, among: as with `mean_figure`.
         finding: what it is of.
     """
-    weights, cases = resamples(groups)
+    drawn = resamples(groups, among)
     return Figure(
         metric=metric,
         value=float(auroc(labels, scores)),
         finding=finding,
         chance=0.5,
-        draws=np.asarray(auroc(labels, scores, weights)),
-        cases=cases,
+        draws=np.asarray(auroc(labels, scores, drawn.weights)),
+        cases=drawn.cases,
+        num_groups=drawn.num_groups,
     )
 
 
@@ -106,15 +118,34 @@ def mean_of_figures(metric: str, figures: Sequence[Figure]) -> Figure:
         chance=float(np.mean([figure.chance for figure in known])),
         draws=mean_of_defined(np.stack(draws, axis=-1)) if len(draws) == len(known) else None,
         cases=known[0].cases,
+        num_groups=known[0].num_groups,
     )
 
 
-def resamples(groups: np.ndarray) -> tuple[np.ndarray, str]:
-    """How often each case is drawn in each resample [SAMPLES, n], and the name of these resamples.
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """How often each case is drawn.
 
-    They depend on the set of groups alone, not on the order or the number of their cases.
+    Attributes:
+        weights: in each resample [SAMPLES, n].
+        cases: the name of these resamples.
+        num_groups: that were drawn from.
     """
-    members, place = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    weights = patient_weights(members, samples=SAMPLES, seed=_SEED)[:, place]
+
+    weights: np.ndarray
+    cases: str
+    num_groups: int
+
+
+def resamples(groups: np.ndarray, among: np.ndarray | None = None) -> Resamples:
+    """Resamples of whole groups; they depend on the set of groups alone, not on the order of their cases.
+
+    Args:
+        groups: of each case [n].
+        among: all groups there are; None for those of the cases.
+    """
+    named = np.asarray(groups).astype(str)
+    members = np.unique(named if among is None else np.asarray(among).astype(str))
+    drawn = patient_weights(members, samples=SAMPLES, seed=_SEED)
     digest = hashlib.sha256("\0".join(members.tolist()).encode()).hexdigest()[:16]
-    return weights, digest
+    return Resamples(drawn[:, np.searchsorted(members, named)], digest, len(members))

@@ -20,6 +20,11 @@ Settings = Mapping[str, Any]
 OnProgress = Callable[[int, int], None]
 """Told what is done, of how much."""
 
+
+def _silent(done: int, total: int) -> None:
+    """Tells nobody."""
+
+
 REPORTS, LABELS, BOXES = "reports", "labels", "boxes"
 """What data can have for cells to use."""
 
@@ -79,7 +84,7 @@ class CellPlace:
     data: StudyData | None = None
     needed: Mapping[str, Path] = field(default_factory=dict)
     device: str = "auto"
-    on_progress: OnProgress = lambda done, total: None
+    on_progress: OnProgress = _silent
 
 
 class CellKind(Protocol):
@@ -113,6 +118,10 @@ class CellKind(Protocol):
     @staticmethod
     def seconds(settings: Settings, place: CellPlace) -> float:
         """How long the cell will take here, by doing a little of it; leaves nothing behind."""
+
+    @staticmethod
+    def commands(settings: Settings, place: CellPlace) -> tuple[str, ...]:
+        """What to type to do the same by other commands of mmil; none where there are none."""
 
     @staticmethod
     def run(settings: Settings, place: CellPlace) -> Iterable[Figure]:
