@@ -144,7 +144,7 @@ class BagSource:
         told = labels ^ (generator.random(number) < self.label_noise)
         rank = generator.random((number, self.num_squares)).argsort(axis=1).argsort(axis=1)
         shown = self._over_regions((rank < self.number) & labels[:, None])
-        drawn = np.where(shown[..., None], self._positive(generator, number), self._other(generator, number))
+        drawn = np.where(shown[..., None], self.positives(generator, number), self.absent(generator, number))
         return Bags(regions=drawn, labels=labels, told=told, shown=shown)
 
     def log_ratio(self, regions: np.ndarray) -> np.ndarray:
@@ -220,15 +220,15 @@ class BagSource:
         peak = kappa * regions @ self._distractor + log_normaliser(kappa, dim=self.dim)
         return np.logaddexp(math.log1p(-self.distractors), math.log(self.distractors) + peak)
 
-    def _positive(self, generator: np.random.Generator, number: int) -> np.ndarray:
-        """Positive regions everywhere [n, N, D]."""
+    def positives(self, generator: np.random.Generator, number: int) -> np.ndarray:
+        """Positive regions everywhere [n, N, D]; those of a square share their appearance."""
         phrases = np.broadcast_to(self.phrase, (number, self.num_squares, self.dim))
         appearances = draw_about(generator, phrases, concentration=self.appearance_concentration)
         means = self._over_regions(appearances)
         return draw_about(generator, means, concentration=self.concentration)
 
-    def _other(self, generator: np.random.Generator, number: int) -> np.ndarray:
-        """Regions that are not positive everywhere [n, N, D]."""
+    def absent(self, generator: np.random.Generator, number: int) -> np.ndarray:
+        """Regions of bags without the finding [n, N, D]."""
         shape = (number, self.num_regions)
         uniform = uniform_directions(generator, shape, dim=self.dim)
         if self.distractors == 0:

@@ -18,7 +18,6 @@ OTHER_WORDS = 3
 
 BATCH = 128
 LEARNING_RATE = 0.02
-WARM_UP = 0.1  # share of the steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,7 @@ class Training:
     Attributes:
         expression: score, as `mmil pretrain --score` takes it.
         critic: instance score.
-        phrase: known, or learned from the labels of bags alone, from a random start.
+        phrase: known, or learned, with its words, from the labels of bags alone and a random start.
         bags: to learn from.
         steps: of 128 bags.
     """
@@ -53,7 +52,6 @@ class BagScorer(nn.Module):
 
     mean: Tensor
     deviation: Tensor
-    others: Tensor
 
     def __init__(self, training: Training, source: BagSource) -> None:
         super().__init__()
@@ -63,14 +61,10 @@ class BagScorer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))
-        others = torch.randn(OTHER_WORDS, source.dim)
-        self.register_buffer("others", F.normalize(others, dim=-1))
-        known = torch.from_numpy(source.phrase).float()
-        self.phrase = (
-            nn.Parameter(known, requires_grad=False)
-            if training.phrase == "known"
-            else nn.Parameter(F.normalize(torch.randn(source.dim), dim=-1))
-        )
+        is_known = training.phrase == "known"
+        phrase = torch.from_numpy(source.phrase).float() if is_known else torch.randn(source.dim)
+        self.phrase = nn.Parameter(phrase, requires_grad=not is_known)
+        self.others = nn.Parameter(torch.randn(OTHER_WORDS, source.dim), requires_grad=not is_known)
 
     def forward(self, regions: Tensor) -> Tensor:
         """Logits [n] of bags [n, N, D]."""
@@ -96,7 +90,7 @@ class BagScorer(nn.Module):
     def sentences(self) -> Sentences:
         """The phrase, and its words."""
         phrase = F.normalize(self.phrase, dim=-1)[None]
-        words = torch.cat([phrase, self.others])[None]
+        words = torch.cat([phrase, F.normalize(self.others, dim=-1)])[None]
         mask = torch.ones(words.shape[:2], dtype=torch.bool)
         return Sentences(features=phrase, words=Words(features=words, mask=mask))
 
@@ -142,9 +136,7 @@ def _fit(scorer: BagScorer, bags: Bags, *, steps: int, generator: np.random.Gene
     scorer.standardise(regions)
     learned = [parameter for parameter in scorer.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, LEARNING_RATE, total_steps=steps, pct_start=WARM_UP
-    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         chosen = torch.from_numpy(generator.permutation(len(told))[:BATCH])
         _calibrate(scorer, regions[chosen])

@@ -163,6 +163,7 @@ class DataKind(Protocol):
 
 
 CELL_KINDS = {
+    "bags": "mmil_cli.stages.study.bag_cells",
     "checkpoint": "mmil_cli.stages.study.checkpoint_cells",
     "labels": "mmil_cli.stages.study.label_cells",
 }
