@@ -1,80 +1,42 @@
 """Cells of generated bags: a score trained on them, beside the best there can be."""
 
-import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Annotated, Literal
 
-import numpy as np
-import torch
+from pydantic import BaseModel, ConfigDict, Field
 
-from mmil_cli.core import properties
 from mmil_cli.core.build_score import build_score
-from mmil_cli.errors import UsageError, nearest
-from mmil_cli.metrics.decisions import bin_of
-from mmil_cli.metrics.grounding import pixel_auroc, pointing_hit
-from mmil_cli.phantom.bags import Bags, BagSource
-from mmil_cli.stages.study.bag_scorer import BATCH, BagScorer, Training, train_scorer
-from mmil_cli.stages.study.figures import Figure, auroc_figure, mean_figure, resamples
+from mmil_cli.phantom.bags import BagSource
+from mmil_cli.stages.study.bag_figures import BAG_METRICS, PROPERTY_METRICS, Plan, figures
+from mmil_cli.stages.study.bag_scorer import Training, train_scorer
+from mmil_cli.stages.study.figures import Figure
 from mmil_cli.stages.study.kinds import CellPlace, Metric, Settings, StudyData
-
-BEST, BEST_INVARIANT = "bayes", "bayes-invariant"
-"""In place of a score: the best there is, and the best that does not know where regions lie."""
-
-PROPERTY_BAGS = 100
-EXTENT = 4
-"""Regions that show the finding alike, where it is measured whether a score counts them."""
+from mmil_cli.stages.study.settings import settings_of
 
 STEPS_TRIED = 20
-
-BAG_METRICS = {
-    "bags/auroc": Metric(title="bag AUROC"),
-    "bags/log_loss": Metric(title="cross-entropy, nats", higher_is_better=False),
-    "bags/regret": Metric(title="cross-entropy beyond the best, nats", higher_is_better=False),
-    "bags/ece": Metric(title="calibration error (ECE)", higher_is_better=False),
-    "regions/auroc": Metric(title="region AUROC of the weights"),
-    "regions/pointing": Metric(title="pointing game of the weights"),
-    "regions/mass": Metric(title="weight on positive regions"),
-    "regions/phrase_auroc": Metric(title="region AUROC of the phrase's map"),
-}
-PROPERTY_METRICS = {
-    "property/effective_regions": Metric(title="regions listened to"),
-    "property/monotonicity": Metric(title="upward slope, share"),
-    "property/copies_matter": Metric(title="change by copies, SD"),
-    "property/uses_correlation": Metric(title="change without likeness, SD"),
-    "property/counts_extent": Metric(title="rise after the first region, share"),
-}
+Number = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The settings of a cell, in their types.
+class BagSettings(BaseModel):
+    """What there is to set; ranges of the bags are those of `BagSource`."""
 
-    Attributes:
-        source: where bags come from.
-        training: of the score; its expression may be one of the best.
-        test_bags: that it is tried on.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: BagSource
-    training: Training
-    test_bags: int
-
-    @property
-    def is_best(self) -> bool:
-        """Whether there is nothing to train."""
-        return self.training.expression in (BEST, BEST_INVARIANT)
-
-
-DEFAULTS: dict[str, Any] = {
-    "score": "lse",
-    "critic": "cosine",
-    "phrase": "known",
-    "bags": 1000,
-    "steps": 300,
-    "test_bags": 500,
-}
+    score: str = "lse"
+    critic: str = "cosine"
+    phrase: Literal["known", "learned"] = "known"
+    bags: Number = 1000
+    steps: Number = 300
+    test_bags: Annotated[int, Field(ge=10)] = 500
+    grid: int = BagSource.grid
+    dim: int = BagSource.dim
+    side: int = BagSource.side
+    number: int = BagSource.number
+    signal: float = BagSource.signal
+    together: float = BagSource.together
+    distractors: float = BagSource.distractors
+    label_noise: float = BagSource.label_noise
 
 
 def check(settings: Settings, *, offers: frozenset[str] | None) -> None:
@@ -108,8 +70,10 @@ def work(settings: Settings, *, data: StudyData | None) -> float:
 def seconds(settings: Settings, place: CellPlace) -> float:
     """As `CellKind`."""
     plan = _plan(settings)
+    if not plan.is_best:
+        _training_seconds(_shortened(plan, 1), place.seed)  # what is loaded but once
     start = time.perf_counter()
-    list(_figures(_shortened(plan, 1), seed=place.seed))
+    list(figures(_shortened(plan, 1), seed=place.seed))
     fixed = time.perf_counter() - start
     if plan.is_best:
         return fixed
@@ -125,22 +89,22 @@ def commands(settings: Settings, place: CellPlace) -> tuple[str, ...]:
 
 def run(settings: Settings, place: CellPlace) -> list[Figure]:
     """As `CellKind`."""
-    return list(_figures(_plan(settings), seed=place.seed))
+    return list(figures(_plan(settings), seed=place.seed))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tried:
-    """What was made of the bags that a score is tried on.
-
-    Attributes:
-        logits: of every bag [n]; NaN where they are not known.
-        weights: how much each region of each positive bag counts [p, N].
-        phrase_maps: how well it fits the phrase [p, N].
-    """
-
-    logits: np.ndarray
-    weights: np.ndarray
-    phrase_maps: np.ndarray
+def _plan(settings: Settings) -> Plan:
+    wanted = settings_of(BagSettings, settings, what="generated bags")
+    return Plan(
+        source=BagSource(**{field.name: getattr(wanted, field.name) for field in fields(BagSource)}),
+        training=Training(
+            expression=wanted.score,
+            critic=wanted.critic,
+            phrase=wanted.phrase,
+            bags=wanted.bags,
+            steps=wanted.steps,
+        ),
+        test_bags=wanted.test_bags,
+    )
 
 
 def _shortened(plan: Plan, steps: int) -> Plan:
@@ -151,148 +115,3 @@ def _training_seconds(plan: Plan, seed: int) -> float:
     start = time.perf_counter()
     train_scorer(plan.training, plan.source, seed=seed)
     return time.perf_counter() - start
-
-
-def _plan(settings: Settings) -> Plan:
-    of_source = {field.name: field.default for field in fields(BagSource)}
-    known = {**DEFAULTS, **of_source}
-    for name, value in settings.items():
-        if name not in known:
-            raise UsageError(
-                f"bags have no setting {name!r}{nearest(name, known)}; known: {', '.join(known)}"
-            )
-        _check_type(name, value, known[name])
-    chosen = {**known, **settings}
-    if chosen["phrase"] not in ("known", "learned"):
-        raise UsageError(f"phrase is {chosen['phrase']!r}; it is known or learned")
-    for name in ("steps", "bags", "test_bags"):
-        if chosen[name] < 1:
-            raise UsageError(f"{name} is {chosen[name]}; give at least 1")
-    return Plan(
-        source=BagSource(**{name: type(value)(chosen[name]) for name, value in of_source.items()}),
-        training=Training(
-            expression=chosen["score"],
-            critic=chosen["critic"],
-            phrase=chosen["phrase"],
-            bags=chosen["bags"],
-            steps=chosen["steps"],
-        ),
-        test_bags=chosen["test_bags"],
-    )
-
-
-def _check_type(name: str, value: object, default: object) -> None:
-    wanted = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        words = {int: "a whole number", float: "a number", str: "a word"}
-        raise UsageError(f"{name} is {value!r}; give {words[type(default)]}")
-
-
-def _figures(plan: Plan, *, seed: int) -> Iterator[Figure]:
-    bags = plan.source.sample(np.random.default_rng([seed, 1]), plan.test_bags)
-    if plan.is_best:
-        yield from _scored(plan.source, bags, _try_best(plan, bags), seed=seed)
-        return
-    scorer = train_scorer(plan.training, plan.source, seed=seed)
-    yield from _scored(plan.source, bags, _try_scorer(scorer, bags), seed=seed)
-    yield from _properties(scorer, plan.source, seed=seed)
-
-
-def _try_scorer(scorer: BagScorer, bags: Bags) -> _Tried:
-    regions = torch.from_numpy(bags.regions).float()
-    with torch.no_grad():
-        logits = torch.cat([scorer(some) for some in regions.split(BATCH)])
-    positive = regions[torch.from_numpy(bags.labels)]
-    return _Tried(
-        logits=logits.double().numpy(),
-        weights=scorer.weights(positive).double().numpy(),
-        phrase_maps=scorer.phrase_maps(positive).double().numpy(),
-    )
-
-
-def _try_best(plan: Plan, bags: Bags) -> _Tried:
-    source, positive = plan.source, bags.regions[bags.labels]
-    if plan.training.expression == BEST:
-        maps = source.region_posterior(positive)
-        return _Tried(logits=source.log_ratio(bags.regions), weights=maps, phrase_maps=maps)
-    if source.together > 0:  # no closed form
-        unknown = np.full(positive.shape[:2], math.nan)
-        return _Tried(logits=np.full(len(bags.labels), math.nan), weights=unknown, phrase_maps=unknown)
-    maps = source.invariant_posterior(positive)
-    return _Tried(logits=source.invariant_log_ratio(bags.regions), weights=maps, phrase_maps=maps)
-
-
-def _scored(source: BagSource, bags: Bags, tried: _Tried, *, seed: int) -> Iterator[Figure]:
-    """The figures of bags, and of the regions of positive ones."""
-    if np.isnan(tried.logits).any():
-        yield from (Figure(metric=name, value=math.nan) for name in BAG_METRICS)
-        return
-    ids = np.array([f"{seed}-{number}" for number in range(len(bags.labels))])
-    labels = bags.labels.astype(np.float64)
-    losses = _cross_entropy(labels, tried.logits)
-    best = _cross_entropy(labels, source.log_ratio(bags.regions))
-    yield auroc_figure("bags/auroc", labels, tried.logits, groups=ids)
-    yield mean_figure("bags/log_loss", losses, groups=ids, chance=math.log(2))
-    yield mean_figure("bags/regret", losses - best, groups=ids)
-    yield _calibration_error(labels, tried.logits, groups=ids)
-    shown, share = bags.shown[bags.labels], source.num_shown / source.num_regions
-    for name, values, chance in (
-        ("regions/auroc", _each(pixel_auroc, tried.weights, shown), 0.5),
-        ("regions/pointing", _each(pointing_hit, tried.weights, shown), share),
-        ("regions/mass", _mass(tried.weights, shown), share),
-        ("regions/phrase_auroc", _each(pixel_auroc, tried.phrase_maps, shown), 0.5),
-    ):
-        yield mean_figure(name, values, groups=ids[bags.labels], among=ids, chance=chance)
-
-
-def _each(measure: Any, maps: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    return np.array([measure(values, mask) for values, mask in zip(maps, shown, strict=True)])
-
-
-def _mass(weights: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    return (weights * shown).sum(axis=1) / weights.sum(axis=1)
-
-
-def _cross_entropy(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """-log P(label) of each bag, in nats."""
-    return np.logaddexp(0.0, np.where(labels == 1, -logits, logits))
-
-
-def _calibration_error(labels: np.ndarray, logits: np.ndarray, *, groups: np.ndarray) -> Figure:
-    """ECE = sum_b n_b / n |mean y - mean p| over ten bins of p of equal width, with its resamples."""
-    probabilities = 1 / (1 + np.exp(-logits))
-    bins = np.eye(10)[bin_of(probabilities)]
-    gaps = bins * (labels - probabilities)[:, None]  # [n, bin]
-    drawn = resamples(groups)
-    errors = np.abs(drawn.weights.astype(np.float64) @ gaps).sum(axis=1) / drawn.weights.sum(axis=1)
-    return Figure(
-        metric="bags/ece",
-        value=float(np.abs(gaps.sum(axis=0)).sum() / len(labels)),
-        draws=errors,
-        cases=drawn.cases,
-        num_groups=drawn.num_groups,
-    )
-
-
-def _properties(scorer: BagScorer, source: BagSource, *, seed: int) -> Iterator[Figure]:
-    """What the trained score does with regions, on bags of their own; no cases: they are of the score."""
-    generator = np.random.default_rng([seed, 2])
-    bags = source.sample(generator, PROPERTY_BAGS)
-    regions, phrase = (torch.from_numpy(x).float() for x in (bags.regions, source.phrase))
-    shuffle = torch.Generator().manual_seed(int(generator.integers(2**63)))
-    absent = source.absent(generator, PROPERTY_BAGS)
-    shown = source.positives(generator, PROPERTY_BAGS)[:, :1].repeat(EXTENT, axis=1)
-    order = generator.random((PROPERTY_BAGS, source.num_regions)).argsort(axis=1)
-    found = {
-        "effective_regions": properties.effective_regions(scorer, regions),
-        "monotonicity": properties.monotonicity(scorer, regions, phrase=phrase),
-        "copies_matter": properties.copies_matter(scorer, regions),
-        "uses_correlation": properties.uses_correlation(scorer, regions, phrase=phrase, generator=shuffle),
-        "counts_extent": properties.counts_extent(
-            scorer,
-            torch.from_numpy(absent).float(),
-            shown=torch.from_numpy(shown).float(),
-            order=torch.from_numpy(order),
-        ),
-    }
-    yield from (Figure(metric=f"property/{name}", value=float(value)) for name, value in found.items())
