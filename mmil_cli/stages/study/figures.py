@@ -13,8 +13,6 @@ from mmil_cli.metrics.intervals import mean_of_defined, patient_weights, weighte
 SAMPLES = 1000
 """Resamples of cases behind a figure."""
 
-_SEED = 0  # one for all cells: figures of the same patients have the same resamples, so they can be paired
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Figure:
@@ -86,7 +84,8 @@ def auroc_figure(
         metric: its name.
         labels: 0 or 1 of each case [n].
         scores: of each case [n].
-        groups, among: as with `mean_figure`.
+        groups: as with `mean_figure` [n].
+        among: the same.
         finding: what it is of.
     """
     drawn = resamples(groups, among)
@@ -146,6 +145,7 @@ def resamples(groups: np.ndarray, among: np.ndarray | None = None) -> Resamples:
     """
     named = np.asarray(groups).astype(str)
     members = np.unique(named if among is None else np.asarray(among).astype(str))
-    drawn = patient_weights(members, samples=SAMPLES, seed=_SEED)
     digest = hashlib.sha256("\0".join(members.tolist()).encode()).hexdigest()[:16]
+    # A seed of their own: in all cells the same for the same patients, and unrelated for others.
+    drawn = patient_weights(members, samples=SAMPLES, seed=int(digest, 16))
     return Resamples(drawn[:, np.searchsorted(members, named)], digest, len(members))
