@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-ROWS, COLUMNS = ("upper", "middle", "lower"), ("left", "middle", "right")
-GRID = 3
+ROWS, COLUMNS = ("upper", "lower"), ("left", "right")
+GRID = 2
 """Cells on a side of a mosaic."""
 
 NAMED = ("{A} {digit}.", "There is {a} {digit}.")
@@ -40,9 +40,7 @@ class PlacedDigit:
 
     @property
     def place(self) -> str:
-        """Of its cell: `upper left`, `middle right`, `centre`."""
-        if self.row == self.column == GRID // 2:
-            return "centre"
+        """Of its cell, such as `upper left`."""
         return f"{ROWS[self.row]} {COLUMNS[self.column]}"
 
 
@@ -87,12 +85,13 @@ def statements(digits: Sequence[PlacedDigit]) -> list[Statement]:
 
 
 def caption(generator: np.random.Generator, digits: Sequence[PlacedDigit]) -> str:
-    """A text on a mosaic: each digit with its place, or now and then by its name alone, some relation if
-    there is one, and a digit that is not there."""
+    """A text on a mosaic, which is never told whole: each digit with its place, by its name alone, or not at
+    all, one relation, and one digit that is not there."""
     sentences = []
-    for digit in digits:
-        forms = PLACED if generator.random() < 0.8 else NAMED
-        sentences.append(_named(str(generator.choice(forms)), digit))
+    for number in generator.permutation(len(digits)):
+        forms = (PLACED, PLACED, NAMED, ())[generator.integers(4)]
+        if forms:
+            sentences.append(_named(str(generator.choice(forms)), digits[number]))
     related = [(a, b) for a in digits for b in digits if a is not b and relation(a, b)]
     if related:
         first, second = related[generator.integers(len(related))]

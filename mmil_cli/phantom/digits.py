@@ -1,7 +1,8 @@
 """Mosaics of handwritten digits with captions and boxes: image and text that are no radiology at all.
 
 The digits are those that come with scikit-learn: 1797 scans of 8 x 8 pixels (Alpaydin and Kaynak 1998, UCI
-Optical Recognition of Handwritten Digits, its test part). Who wrote them is not told, so writers may lie in
+Optical Recognition of Handwritten Digits, its test part). Every cell of a mosaic has a digit, so that no
+text can be told from where ink is, and the digits of a mosaic differ. Who wrote them is not told, so writers may lie in
 several splits; an image of a digit lies in one only.
 """
 
@@ -22,14 +23,13 @@ from mmil_cli.phantom.tables import BOX_COLUMNS
 SPLITS = {"train": 0.7, "validate": 0.1, "test": 0.2}
 """Share of the digits, and of the mosaics, of each split."""
 
-CELL = 32
+CELL = 48
 SIDE = GRID * CELL
 """Pixels of a cell and of a mosaic."""
 
-SMALLEST, LARGEST = 18, 26
+SMALLEST, LARGEST = 28, 44
 """Pixels of a side of a digit in its cell."""
 
-MOST_DIGITS = 3
 BRIGHTEST = 16
 """Of the scans."""
 
@@ -122,12 +122,8 @@ def _scans_of(split: str, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def _draw(generator: np.random.Generator, scans: tuple[np.ndarray, ...], *, name: str, split: str) -> Mosaic:
-    count = int(generator.integers(1, MOST_DIGITS + 1))
-    shown = generator.choice(10, size=count, replace=False)
-    cells = generator.choice(GRID**2, size=count, replace=False)
-    digits = tuple(
-        PlacedDigit(int(digit), *divmod(int(cell), GRID)) for digit, cell in zip(shown, cells, strict=True)
-    )
+    shown = generator.choice(10, size=GRID**2, replace=False)
+    digits = tuple(PlacedDigit(int(digit), *divmod(cell, GRID)) for cell, digit in enumerate(shown))
     chosen = tuple(int(generator.choice(scans[digit])) for digit in shown)
     canvas = np.zeros((SIDE, SIDE))
     boxes = tuple(_paste(generator, canvas, digit, scan) for digit, scan in zip(digits, chosen, strict=True))
