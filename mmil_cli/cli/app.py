@@ -27,6 +27,7 @@ from mmil_cli.cli.probe import probe
 from mmil_cli.cli.report import report
 from mmil_cli.cli.retrieve import RETRIEVE, RETRIEVE_HELP
 from mmil_cli.cli.scores import scores
+from mmil_cli.cli.study import study
 from mmil_cli.cli.subset import subset
 from mmil_cli.cli.view import view
 from mmil_cli.errors import MmilError
@@ -80,6 +81,7 @@ app = typer.Typer(
         "retrieve",
         "ground",
         "compare",
+        "study",
         "report",
         "view",
     ),
@@ -108,6 +110,7 @@ for command in (
     subset,
     report,
     view,
+    study,
     demo,
 ):
     app.command()(_guarded(command))
@@ -158,7 +161,7 @@ def main() -> None:
         if isinstance(stop.__cause__, BrokenPipeError):
             _let_go_of_output()
             sys.exit(0)
-        _fail("interrupted; give the same command again: preprocess and pretrain go on from what was saved",
+        _fail("interrupted; give the same command again: preprocess, pretrain and study go on from there",
               code=INTERRUPTED)  # fmt: skip
     except MemoryError as error:
         _fail(f"not enough memory ({error}); ask for smaller batches, films or --workers", code=1)

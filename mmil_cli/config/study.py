@@ -38,7 +38,7 @@ class DataEntry(Section):
     kind: str = Field(description="generated, dataset (given with --data), ...")
     title: str = Field(description="what it is, in the title of each of its tables")
     set: Settings = Field({}, description="settings of the data")
-    cells: Settings = Field({}, description="settings of the cells on it")
+    cells: Settings = Field({}, description="settings of the cells on it, of the study's kind")
     optional: bool = Field(False, description="left out where --data does not give it")
 
 
@@ -58,7 +58,7 @@ class Condition(Section):
     """Settings under which every arm is run; each has a table, and claims take the mean over them."""
 
     name: Name
-    set: Settings = Field({}, description="settings of every cell under it")
+    set: Settings = Field({}, description="settings of every cell under it, of the study's kind")
 
 
 class Claim(Section):
@@ -87,7 +87,8 @@ class Form(Section):
 
     minutes: Annotated[float, Field(gt=0)] = Field(description="meant for two cores, at most")
     seeds: Seeds | None = None
-    base: Settings = Field({}, description="settings of every cell, over the study's")
+    base: Settings = Field({}, description="settings of every cell of the study's kind, over its own")
+    others: dict[str, Settings] = Field({}, description="settings of cells of other kinds, by kind")
     data: dict[str, Settings] = Field({}, description="settings of data by name")
     arms: Names = Field((), description="those run; none for all")
     conditions: Names = Field((), description="those run; none for all")
@@ -108,7 +109,8 @@ class Study(Section):
     purpose: str
     kind: str = Field("checkpoint", description="of all cells whose arm names no other")
     data: dict[str, DataEntry] = Field({}, description="by name; none where cells need no data")
-    base: Settings = Field({}, description="settings of every cell")
+    base: Settings = Field({}, description="settings of every cell of the study's kind")
+    others: dict[str, Settings] = Field({}, description="settings of cells of other kinds, by kind")
     arms: tuple[Arm, ...] = Field(min_length=1)
     conditions: tuple[Condition, ...] = Field((), description="none for a single one without a name")
     seeds: Seeds = Field((0, 1, 2), min_length=1, description="a number of them, or a list")

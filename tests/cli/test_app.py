@@ -7,7 +7,7 @@ import sys
 import pytest
 
 COMMANDS = ("preprocess", "audit", "pretrain", "probe", "retrieve", "ground", "compare", "embed", "export",
-            "scores", "phantom", "subset", "report", "view", "demo", "bench")  # fmt: skip
+            "scores", "phantom", "subset", "report", "view", "study", "demo", "bench")  # fmt: skip
 HEAVY = ("torch", "torchvision", "transformers", "numpy", "pyarrow", "pydicom", "matplotlib", "sklearn")
 
 HELP = """

@@ -1,161 +1,24 @@
 """From a study to its cells: form and scale laid over it, grids expanded, everything checked at once."""
 
-import hashlib
 import itertools
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmil_cli.config.study import Arm, Claim, Condition, Settings, Study
 from mmil_cli.errors import UsageError, listing, nearest
 from mmil_cli.stages.study.kinds import Metric, cell_kind, data_kind
-
-NO_DATA, NO_CONDITION = "", ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """An arm, or one combination of its grid: a row of the tables.
-
-    Attributes:
-        name: of the arm, with the values of its grid.
-        arm: the arm's own name.
-        kind: of its cells.
-        settings: what it sets.
-        floor: whether it is there to be beaten.
-    """
-
-    name: str
-    arm: str
-    kind: str
-    settings: Settings
-    floor: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataPlan:
-    """Data of this run.
-
-    Attributes:
-        name: in the recipe.
-        title: of its tables.
-        kind: that makes it.
-        settings: of the data.
-        cells: settings of the cells on it.
-        given: what `--data` names.
-        offers: what it will have.
-    """
-
-    name: str
-    title: str
-    kind: str
-    settings: Settings
-    cells: Settings
-    given: Path | None
-    offers: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One run: a row on some data, under a condition, from a seed.
-
-    Attributes:
-        data: name; NO_DATA for none.
-        condition: name; NO_CONDITION for the only one.
-        row: what is run.
-        seed: from which.
-        settings: everything laid over each other.
-        needs: folders of the cells that must be finished before, by arm.
-    """
-
-    data: str
-    condition: str
-    row: Row
-    seed: int
-    settings: Settings
-    needs: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return ", ".join(filter(None, (self.data, self.condition, self.row.name, f"seed {self.seed}")))
-
-    @property
-    def folder(self) -> str:
-        """Of its own among the cells: readable, and one for each name."""
-        return folder_name(self.data, self.condition, self.row.name, self.seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyPlan:
-    """What one call of a study comes to.
-
-    Attributes:
-        study: as the recipe has it.
-        form: the name of the form.
-        scale: of its sizes.
-        data: those that are used.
-        conditions: by name; one without a name where the study has none.
-        rows: in the order of the recipe, floors last.
-        seeds: of every row.
-        cells: all, those that others need first.
-        claims: those that this form can decide.
-        untested: the others.
-    """
-
-    study: Study
-    form: str
-    scale: float
-    data: tuple[DataPlan, ...]
-    conditions: tuple[str, ...]
-    rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
-    claims: tuple[Claim, ...]
-    untested: tuple[Claim, ...]
-
-    def row_names(self, name: str) -> tuple[str, ...]:
-        """The rows that a claim means by a name: one row, or all of an arm."""
-        exact = tuple(row.name for row in self.rows if row.name == name)
-        return exact or tuple(row.name for row in self.rows if row.arm == name)
-
-    def data_names(self) -> tuple[str, ...]:
-        """The data of this run; NO_DATA alone where cells need none."""
-        return tuple(data.name for data in self.data) or (NO_DATA,)
-
-    def fault_of(self, claim: Claim, data: str) -> str:
-        """Why a claim cannot be asked of some data; empty where it can."""
-        wanted = [(claim.better, claim.metric)]
-        wanted += [(name, claim.than_metric or claim.metric) for name in claim.than]
-        for name, metric in wanted:
-            for cell in self.cells:
-                if cell.data != data or cell.row.name not in self.row_names(name):
-                    continue
-                known = self.metrics_of(cell)
-                if metric not in known:
-                    return (
-                        f"cells of {cell.row.name} on {data or 'this study'} have no {metric!r}"
-                        f"{nearest(metric, known)}; they come to {listing(list(known), 12)}"
-                    )
-                if known[metric].is_time:
-                    return f"{metric} is a time, which decides no claim"
-        return ""
-
-    def metrics(self) -> dict[str, Metric]:
-        """What all cells come to, by name."""
-        return {name: metric for cell in self.cells for name, metric in self.metrics_of(cell).items()}
-
-    def metrics_of(self, cell: Cell) -> Mapping[str, Metric]:
-        """What a cell comes to."""
-        offers = next((data.offers for data in self.data if data.name == cell.data), None)
-        return cell_kind(cell.row.kind).metrics(cell.settings, offers=offers)
+from mmil_cli.stages.study.plan import NO_CONDITION, NO_DATA, Cell, DataPlan, Row, StudyPlan, folder_name
 
 
 def plan_study(
-    study: Study, *, form: str, scale: float = 1.0, given: Mapping[str, Path] | None = None
+    study: Study,
+    *,
+    form: str,
+    scale: float = 1.0,
+    given: Mapping[str, Path] | None = None,
+    phrases: Mapping[str, Path] | None = None,
 ) -> StudyPlan:
     """All cells of a form of a study, checked before anything is run.
 
@@ -164,6 +27,7 @@ def plan_study(
         form: one of its forms.
         scale: multiplies the numbers that the study says are sizes.
         given: folders of data, by name.
+        phrases: tables of phrases and boxes of given data, by name.
 
     Raises:
         UsageError: a form, key, arm or metric that is not there, or data that is not given.
@@ -177,7 +41,7 @@ def plan_study(
         raise UsageError(f"--scale is {scale:g}; it multiplies sizes, so give a number above 0, such as 10")
     if scale != 1 and not (study.scaled.data or study.scaled.cells):
         raise UsageError(f"--scale: study {study.name} has no sizes to multiply; leave it out")
-    data = tuple(_plan_data(study, form, scale, given or {}))
+    data = tuple(_plan_data(study, form, scale, given or {}, phrases or {}))
     rows = tuple(_rows(study, form))
     seeds = study.seeds if (own := study.forms[form].seeds) is None else own
     conditions = _conditions(study, form)
@@ -197,27 +61,26 @@ def plan_study(
     return _with_claims(plan)
 
 
-def folder_name(data: str, condition: str, row: str, seed: int) -> str:
-    """A folder for a cell: its names as far as file systems take them, and a digest that tells them apart."""
-    words = "-".join(filter(None, (data, condition, row)))
-    readable = re.sub(r"[^A-Za-z0-9+=.,]+", "_", words)[:60].strip("_.")
-    digest = hashlib.sha256(json.dumps([data, condition, row]).encode()).hexdigest()[:6]
-    return f"{readable}-{digest}-s{seed}"
-
-
-def _plan_data(study: Study, form: str, scale: float, given: Mapping[str, Path]) -> Iterator[DataPlan]:
-    for name in given:
-        if name not in study.data:
-            known = f"it has {', '.join(study.data)}" if study.data else "it takes none"
-            raise UsageError(
-                f"--data: study {study.name} has no data {name!r}{nearest(name, study.data)}; {known}"
-            )
+def _plan_data(
+    study: Study, form: str, scale: float, given: Mapping[str, Path], phrases: Mapping[str, Path]
+) -> Iterator[DataPlan]:
+    known = f"it has {', '.join(study.data)}" if study.data else "it takes none"
+    for option, names in (("--data", [*given]), ("--phrases", [*phrases])):
+        for name in names:
+            if name not in study.data:
+                raise UsageError(
+                    f"{option}: study {study.name} has no data {name!r}{nearest(name, study.data)}; {known}"
+                )
+    for lone in phrases.keys() - given.keys():
+        raise UsageError(f"--phrases {lone}=TABLE goes with --data {lone}=FOLDER; give both")
     used = 0
     for name, entry in study.data.items():
         if entry.optional and name not in given:
             continue
         kind = data_kind(entry.kind)
-        settings = _scaled({**entry.set, **study.forms[form].data.get(name, {})}, study.scaled.data, scale)
+        own = {**entry.set, **study.forms[form].data.get(name, {})}
+        own |= {"phrases": str(phrases[name])} if name in phrases else {}
+        settings = _scaled(own, study.scaled.data, scale)
         kind.check(settings, given=given.get(name))
         used += 1
         yield DataPlan(
@@ -230,8 +93,8 @@ def _plan_data(study: Study, form: str, scale: float, given: Mapping[str, Path])
             offers=kind.offers(settings, given=given.get(name)),
         )
     if study.data and not used:
-        names = " or ".join(f"--data {name}=FOLDER" for name in study.data)
-        raise UsageError(f"study {study.name} has no data without {names}")
+        ways = " or ".join(f"--data {name}=FOLDER" for name in study.data)
+        raise UsageError(f"study {study.name} has no data without {ways}")
 
 
 def _scaled(settings: Mapping[str, Any], names: Sequence[str], scale: float) -> Settings:
@@ -295,7 +158,11 @@ def _cells(
     on: list[tuple[str, Settings]] = [(entry.name, entry.cells) for entry in data] or [(NO_DATA, {})]
     found = []
     for (name, of_data), condition, row, seed in itertools.product(on, conditions, rows, seeds):
-        settings = {**below, **of_data, **condition.set, **row.settings}
+        if row.kind == study.kind:
+            shared = {**below, **of_data, **condition.set}
+        else:
+            shared = {**study.others.get(row.kind, {}), **study.forms[form].others.get(row.kind, {})}
+        settings = {**shared, **row.settings}
         cell = Cell(
             data=name,
             condition=condition.name,

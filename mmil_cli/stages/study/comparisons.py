@@ -1,4 +1,4 @@
-"""From finished cells to estimates: the mean of a row, and the paired difference of two, over seeds and cases."""
+"""From finished cells to estimates: the mean of a row, and the paired difference of two rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

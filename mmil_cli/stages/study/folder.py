@@ -16,9 +16,9 @@ from mmil_cli.errors import DataError, UsageError, listing
 from mmil_cli.files import make_folder, remove, write_atomic, write_json
 from mmil_cli.metrics.intervals import interval
 from mmil_cli.runtime import versions
-from mmil_cli.stages.study.cells import Cell, StudyPlan
 from mmil_cli.stages.study.figures import Figure
 from mmil_cli.stages.study.kinds import StudyData
+from mmil_cli.stages.study.plan import Cell, StudyPlan
 
 try:
     import fcntl

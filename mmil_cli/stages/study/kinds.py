@@ -167,6 +167,7 @@ CELL_KINDS = {
     "bags": "mmil_cli.stages.study.bag_cells",
     "checkpoint": "mmil_cli.stages.study.checkpoint_cells",
     "labels": "mmil_cli.stages.study.label_cells",
+    "floor": "mmil_cli.stages.study.floor_cells",
 }
 DATA_KINDS = {
     "digits": "mmil_cli.stages.study.digit_data",

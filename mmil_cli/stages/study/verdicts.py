@@ -15,8 +15,8 @@ from enum import StrEnum
 from mmil_cli.config.study import Claim
 from mmil_cli.metrics.intervals import Interval
 from mmil_cli.metrics.replicates import Estimate, holm, holm_levels
-from mmil_cli.stages.study.cells import StudyPlan
 from mmil_cli.stages.study.comparisons import Results, Side, estimate_difference, estimate_row
+from mmil_cli.stages.study.plan import StudyPlan
 
 LEAST_SEEDS = 2
 
@@ -109,7 +109,7 @@ def _on_data(plan: StudyPlan, results: Results, data: str) -> Iterator[ClaimVerd
         )
         found.setdefault(id(claim), []).append(comparison)
     for claim in asked:
-        comparisons = tuple(found[id(claim)])
+        comparisons = tuple(found.get(id(claim), ()))
         yield ClaimVerdict(claim=claim, data=data, comparisons=comparisons, verdict=_together(comparisons))
     for claim in plan.untested:
         if data in (claim.data or (data,)):

@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 
 from mmil_cli.errors import Interrupted, MmilError
 from mmil_cli.files import make_folder, write_text
-from mmil_cli.stages.study.cells import Cell
 from mmil_cli.stages.study.folder import (
     RESULT,
     cell_folder,
@@ -24,6 +23,7 @@ from mmil_cli.stages.study.folder import (
     write_failure,
 )
 from mmil_cli.stages.study.kinds import CellPlace, Settings, StudyData, cell_kind
+from mmil_cli.stages.study.plan import Cell
 from mmil_cli.stages.workers import Processes, Workers, in_order
 
 TRACE = "failure.txt"
