@@ -1,4 +1,8 @@
-"""Cells of pairs whose mutual information is known: what an estimator and a critic make of them."""
+"""Cells of pairs whose mutual information is known: what an estimator and a critic make of them.
+
+Objective and critic are set by the keys that a recipe has for them, so that one arm can be such a cell and
+a model trained by the same objective and critic.
+"""
 
 import math
 import time
@@ -28,8 +32,8 @@ class Estimation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    objective: str = "infonce"
-    critic: str = "mlp(hidden=64, second=16)"
+    objective: str = Field("infonce", alias="score.objective")
+    critic: str = Field("mlp(hidden=64, second=16)", alias="score.critic")
     pairs: Literal["gaussian", "cubic"] = "gaussian"
     nats: tuple[Annotated[float, Field(gt=0, le=20)], ...] = Field((1.0, 2.0, 4.0), min_length=1)
     dim: int = Field(4, ge=1, le=64)
