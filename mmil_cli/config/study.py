@@ -39,6 +39,9 @@ class DataEntry(Section):
     title: str = Field(description="what it is, in the title of each of its tables")
     set: Settings = Field({}, description="settings of the data")
     cells: Settings = Field({}, description="settings of the cells on it, of the study's kind")
+    arms: Names = Field(
+        (), description="run on it and nowhere else; none for all that no other data has for itself"
+    )
     optional: bool = Field(False, description="left out where --data does not give it")
 
 
@@ -179,6 +182,8 @@ def _wrong_names(study: Study) -> Iterator[str]:
         yield from _unknown(where, "condition", form.conditions, conditions)
         if form.seeds is not None and not form.seeds:
             yield f"{where} has no seed, which leaves no cell"
+    for name, entry in study.data.items():
+        yield from _unknown(f"data {name}", "arm", entry.arms, arms)
     for claim in study.claims:
         where = f"claim {claim.text!r}"
         yield from _unknown(where, "data", claim.data, study.data)

@@ -74,6 +74,8 @@ def _plan_data(
     for lone in phrases.keys() - given.keys():
         raise UsageError(f"--phrases {lone}=TABLE goes with --data {lone}=FOLDER; give both")
     used = 0
+    elsewhere = {arm for entry in study.data.values() for arm in entry.arms}
+    everywhere = {arm.name for arm in study.arms} - elsewhere
     for name, entry in study.data.items():
         if entry.optional and name not in given:
             continue
@@ -90,6 +92,7 @@ def _plan_data(
             settings=settings,
             cells=entry.cells,
             given=given.get(name),
+            arms=frozenset(entry.arms or everywhere),
             offers=kind.offers(settings, given=given.get(name)),
         )
     if study.data and not used:
@@ -155,9 +158,11 @@ def _cells(
     seeds: Sequence[int],
 ) -> Iterator[Cell]:
     below = {**study.base, **study.forms[form].base}
-    on: list[tuple[str, Settings]] = [(entry.name, entry.cells) for entry in data] or [(NO_DATA, {})]
     found = []
-    for (name, of_data), condition, row, seed in itertools.product(on, conditions, rows, seeds):
+    for entry, condition, row, seed in itertools.product(data or (None,), conditions, rows, seeds):
+        if entry is not None and row.arm not in entry.arms:
+            continue
+        name, of_data = (entry.name, entry.cells) if entry else (NO_DATA, {})
         if row.kind == study.kind:
             shared = {**below, **of_data, **condition.set}
         else:

@@ -44,6 +44,7 @@ class DataPlan:
         settings: of the data.
         cells: settings of the cells on it.
         given: what `--data` names.
+        arms: run on it.
         offers: what it will have.
     """
 
@@ -53,6 +54,7 @@ class DataPlan:
     settings: Settings
     cells: Settings
     given: Path | None
+    arms: frozenset[str]
     offers: frozenset[str]
 
 
@@ -129,9 +131,11 @@ class StudyPlan:
         wanted = [(claim.better, claim.metric)]
         wanted += [(name, claim.than_metric or claim.metric) for name in claim.than]
         for name, metric in wanted:
-            for cell in self.cells:
-                if cell.data != data or cell.row.name not in self.row_names(name):
-                    continue
+            rows = self.row_names(name)
+            mine = [cell for cell in self.cells if cell.data == data and cell.row.name in rows]
+            if not mine:
+                return f"arm {name} is not run on {data}"
+            for cell in mine:
                 known = self.metrics_of(cell)
                 if metric not in known:
                     return (

@@ -194,7 +194,7 @@ def _made(out: Path, entry: DataPlan, watchers: Watchers) -> StudyData:
     dataset, phrases = data_kind(entry.kind).make(
         entry.settings, folder, given=entry.given, on_progress=watchers.on_stage(f"data {entry.name}")
     )
-    digest = hashlib.sha256(read_info(dataset).content_hash.encode())
+    digest = hashlib.sha256(read_info(dataset).content_hash.encode() if entry.offers else b"")
     if phrases is not None:
         digest.update(phrases.read_bytes())
     return StudyData(
