@@ -69,7 +69,11 @@ def uses_correlation(
 
 @torch.no_grad()
 def counts_extent(
-    score: BagScore, regions: Bag, *, shown: Bag, order: Int[Tensor, "image region"]
+    score: BagScore,
+    regions: Bag,
+    *,
+    shown: Float[Tensor, "image shown dim"],
+    order: Int[Tensor, "image region"],
 ) -> Float[Tensor, ""]:
     """The share of a score's rise that comes after the first positive region; 0 for one that only detects.
 

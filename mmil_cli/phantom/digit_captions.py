@@ -17,7 +17,7 @@ PLACED = (
     "In the {place} lies {a} {digit}.",
 )
 RELATED = ("{A} {digit} {relation} the {other}.", "The {digit} is {relation} the {other}.")
-ABSENT = ("No {digit}.", "There is no {digit}.")
+ABSENT = ("No {digit}.", "There is no {digit}.", "No {digit} is seen.")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Statement:
 
 
 def relation(first: PlacedDigit, second: PlacedDigit) -> str:
-    """Where the first lies seen from the second: in its row or column; empty for others."""
+    """Where the first lies seen from the second: in its row or column; empty for others and for itself."""
+    if first == second:
+        return ""
     if first.row == second.row:
         return "right of" if first.column > second.column else "left of"
     if first.column == second.column:
@@ -68,20 +70,19 @@ def relation(first: PlacedDigit, second: PlacedDigit) -> str:
     return ""
 
 
-def statements(digits: Sequence[PlacedDigit]) -> list[Statement]:
-    """The plainest sentences on each digit: its name, its name with its place, and its relations.
+def statements(generator: np.random.Generator, digits: Sequence[PlacedDigit]) -> list[Statement]:
+    """Plain sentences, each true of one digit: half of the digits by name, one by its place, one by a relation.
 
-    Digits of a mosaic differ, so each of them means one of them.
+    Digits of a mosaic differ, so a sentence means one of them. Which is told how is drawn.
     """
-    found = []
-    for number, digit in enumerate(digits):
-        found.append(Statement(_named(NAMED[0], digit), number, digit.name))
-        found.append(Statement(_named(PLACED[0], digit), number, "place"))
-        for other in digits:
-            if other is not digit and (where := relation(digit, other)):
-                text = _named(RELATED[0], digit, relation=where, other=other.name)
-                found.append(Statement(text, number, "relation"))
-    return found
+    *named, placed, related = (int(number) for number in generator.permutation(len(digits)))
+    found = [Statement(_named(NAMED[0], digits[n]), n, digits[n].name) for n in named]
+    found.append(Statement(_named(PLACED[0], digits[placed]), placed, "place"))
+    others = [other for other in digits if relation(digits[related], other)]
+    other = others[generator.integers(len(others))]
+    where = relation(digits[related], other)
+    text = _named(RELATED[0], digits[related], relation=where, other=other.name)
+    return [*found, Statement(text, related, "relation")]
 
 
 def caption(generator: np.random.Generator, digits: Sequence[PlacedDigit]) -> str:
@@ -92,12 +93,10 @@ def caption(generator: np.random.Generator, digits: Sequence[PlacedDigit]) -> st
         forms = (PLACED, PLACED, NAMED, ())[generator.integers(4)]
         if forms:
             sentences.append(_named(str(generator.choice(forms)), digits[number]))
-    related = [(a, b) for a in digits for b in digits if a is not b and relation(a, b)]
-    if related:
-        first, second = related[generator.integers(len(related))]
-        form = str(generator.choice(RELATED))
-        where = relation(first, second)
-        sentences.append(_named(form, first, relation=where, other=second.name))
+    related = [(a, b) for a in digits for b in digits if relation(a, b)]
+    first, second = related[generator.integers(len(related))]
+    form = str(generator.choice(RELATED))
+    sentences.append(_named(form, first, relation=relation(first, second), other=second.name))
     absent = sorted(set(range(10)) - {digit.digit for digit in digits})
     form = str(generator.choice(ABSENT))
     sentences.append(form.format(digit=DIGITS[generator.choice(absent)]))

@@ -2,8 +2,8 @@
 
 The digits are those that come with scikit-learn: 1797 scans of 8 x 8 pixels (Alpaydin and Kaynak 1998, UCI
 Optical Recognition of Handwritten Digits, its test part). Every cell of a mosaic has a digit, so that no
-text can be told from where ink is, and the digits of a mosaic differ. Who wrote them is not told, so writers may lie in
-several splits; an image of a digit lies in one only.
+text can be told from where ink is, and the digits of a mosaic differ. Who wrote them is not told, so writers
+may lie in several splits; an image of a digit lies in one only.
 """
 
 import csv
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmil_cli.phantom.digit_captions import DIGITS, GRID, PlacedDigit, caption, statements
+from mmil_cli.phantom.digit_captions import DIGITS, GRID, PlacedDigit, Statement, caption, statements
 from mmil_cli.phantom.study import Cells
 from mmil_cli.phantom.tables import BOX_COLUMNS
 
@@ -53,6 +53,7 @@ class Mosaic:
         digits: what lies where.
         boxes: of the ink of each, x, y, width, height in pixels.
         caption: what is said of it.
+        statements: sentences to ground, each on one of its digits.
         scans: the number of the scan of each digit.
     """
 
@@ -62,6 +63,7 @@ class Mosaic:
     digits: tuple[PlacedDigit, ...]
     boxes: tuple[tuple[int, int, int, int], ...]
     caption: str
+    statements: tuple[Statement, ...]
     scans: tuple[int, ...]
 
 
@@ -135,6 +137,7 @@ def _draw(generator: np.random.Generator, scans: tuple[np.ndarray, ...], *, name
         digits=digits,
         boxes=boxes,
         caption=caption(generator, digits),
+        statements=tuple(statements(generator, digits)),
         scans=chosen,
     )
 
@@ -164,7 +167,7 @@ def _row(mosaic: Mosaic) -> Cells:
 
 def _phrases(mosaic: Mosaic) -> Iterator[Cells]:
     """In the form of MS-CXR."""
-    for said in statements(mosaic.digits):
+    for said in mosaic.statements:
         path = f"{IMAGES}/{mosaic.name}.png"
         box = mosaic.boxes[said.about]
         yield (mosaic.name, said.category, said.text, path, *box, SIDE, SIDE, mosaic.split)
