@@ -75,7 +75,9 @@ def counts_extent(
     shown: Float[Tensor, "image shown dim"],
     order: Int[Tensor, "image region"],
 ) -> Float[Tensor, ""]:
-    """The share of a score's rise that comes after the first positive region; 0 for one that only detects.
+    """The share of a score's rise that comes after the first positive region.
+
+    0 for one that only detects, or somewhat less, because what the further ones replace may have counted.
 
     [g(k) - g(1)] / [g(k) - g(0)], g(j) being the mean score of bags in which the first j regions of an order
     show the finding. (k - 1) / k for the mean; NaN where the score does not rise.

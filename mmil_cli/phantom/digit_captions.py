@@ -71,7 +71,7 @@ def relation(first: PlacedDigit, second: PlacedDigit) -> str:
 
 
 def statements(generator: np.random.Generator, digits: Sequence[PlacedDigit]) -> list[Statement]:
-    """Plain sentences, each true of one digit: half of the digits by name, one by its place, one by a relation.
+    """Plain sentences, each true of one digit: most by name, one by its place too, one by a relation.
 
     Digits of a mosaic differ, so a sentence means one of them. Which is told how is drawn.
     """
