@@ -11,6 +11,7 @@ from mmil_cli.errors import UsageError
 if TYPE_CHECKING:
     from mmil_cli.stages.study.plan import StudyPlan
     from mmil_cli.stages.study.run import StudyResult
+    from mmil_cli.stages.study.verdicts import ClaimVerdict
 
 
 def study(
@@ -117,7 +118,6 @@ def _show_plan(plan: "StudyPlan") -> None:
 
 def _show(result: "StudyResult") -> None:
     from mmil_cli.cli.tables import show_table
-    from mmil_cli.viz.tables import with_interval
 
     titles = {entry.name: entry.title for entry in result.plan.data}
     for name in result.plan.data_names():
@@ -125,18 +125,26 @@ def _show(result: "StudyResult") -> None:
         for found in result.verdicts:
             if found.data != name:
                 continue
-            cells = [
-                with_interval(item.estimate.value, item.deciding.low, item.deciding.high, digits=3)
-                for item in found.comparisons
-            ]
-            rows.append((str(found.verdict), found.claim.text, "; ".join(cells), f"{found.claim.margin:g}"))
+            rows.append((str(found.verdict), found.claim.text, _least(found), f"{found.claim.margin:g}"))
         if rows:
             show_table(
                 f"Claims on {titles.get(name, result.plan.study.title)}",
-                ("verdict", "claim", "differences, deciding intervals", "margin"),
+                ("verdict", "claim", "least difference, deciding interval", "margin"),
                 rows,
                 left=(0, 1),
             )
     if result.failures:
         show_table("Cells that failed", ("cell", "why"), list(result.failures.items()), left=(0, 1))
     typer.echo(f"Open {result.page} in a browser; the tables are beside it.")
+
+
+def _least(found: "ClaimVerdict") -> str:
+    """The smallest of a claim's differences, and how many there are."""
+    from mmil_cli.viz.tables import with_interval
+
+    known = [item for item in found.comparisons if item.estimate.num_seeds]
+    if not known:
+        return "-"
+    least = min(known, key=lambda item: item.estimate.value)
+    measured = with_interval(least.estimate.value, least.deciding.low, least.deciding.high, digits=3)
+    return f"{measured}, of {len(known)}" if len(known) > 1 else measured

@@ -188,7 +188,10 @@ def estimate_seconds(
 
 
 def _size(cell: Cell, *, data: Mapping[str, StudyData]) -> float:
-    return cell_kind(cell.row.kind).work(cell.settings, data=data.get(cell.data))
+    try:
+        return cell_kind(cell.row.kind).work(cell.settings, data=data.get(cell.data))
+    except UsageError as error:
+        raise UsageError(f"cell {cell.name}: {error}") from error
 
 
 def _made(out: Path, entry: DataPlan, watchers: Watchers) -> StudyData:
