@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmil_cli import __version__
 from mmil_cli.data.dataset import StudyDataset
@@ -40,6 +41,10 @@ class EarlierRows:
 
     def __len__(self) -> int:
         return len(self._sorted)
+
+    def has(self, states: bytes) -> NDArray[np.bool_]:
+        """Of each record, whether it has a row and has not changed."""
+        return np.asarray(np.isin(_keys(states), self._sorted))
 
     def row(self, state: bytes) -> dict[str, Any] | None:
         """The row of an unchanged record as `arrow_row` gave it; None for a new one."""

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pydicom.pixels.decoders import JPEGBaseline8BitDecoder, JPEGExtended12BitDecoder
 from pydicom.pixels.decoders.base import DecodeRunner
 
+from mmil_cli.data.jpeg_mending import mended
+
 PLUGIN = "strict-jpeg"
 """The name under which pydicom knows the decoder of grey JPEG."""
 
@@ -33,9 +35,24 @@ class DamagedJpeg(ValueError):
 def decode_jpeg(data: bytes, *, colours: Colours) -> NDArray[np.uint8] | None:
     """Decode to uint8 [H, W, channel]; None where colours are sampled as only Pillow knows.
 
+    What encoders get wrong beside the pixels is mended first (`data.jpeg_mending`).
+
     Raises:
         DamagedJpeg: the data is no JPEG, is cut off, or holds bytes that no picture is made of.
     """
+    try:
+        return _strictly(data, colours)
+    except DamagedJpeg as fault:
+        repaired = mended(data, str(fault))
+        if repaired is None:
+            raise
+        try:
+            return _strictly(repaired, colours)
+        except DamagedJpeg:
+            raise fault from None  # what was found first says best what happened to the file
+
+
+def _strictly(data: bytes, colours: Colours) -> NDArray[np.uint8] | None:
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace=colours))
     except ValueError as fault:

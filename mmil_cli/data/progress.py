@@ -114,15 +114,30 @@ class Workshop:
         """
         told = self._earlier_differences(plan)
         if told and not overwrite:
-            raise UsageError(
-                f"an interrupted run for {self.target.name} was asked otherwise ({listing(told)}); "
-                "ask the same to go on, or start anew with --overwrite"
-            )
+            raise self._asked_otherwise(told)
         self.dataset.mkdir(parents=True, exist_ok=True)
         self._hold()
         self.progress.mkdir(exist_ok=True)
         self._drop(0 if told is None or told else sum(1 for _ in self._valid_parts(states)))
         write_whole(self.progress / _PLAN_FILE, json.dumps(asdict(plan), sort_keys=True))
+
+    def standing(self, plan: Plan, states: bytes) -> tuple[int, int]:
+        """The records of an interrupted run that are not done again: with a row, and left out; looks only.
+
+        Raises:
+            UsageError: that run was asked otherwise.
+        """
+        told = self._earlier_differences(plan)
+        if told:
+            raise self._asked_otherwise(told)
+        kept = [] if told is None else [part.kept for part in self._valid_parts(states)]
+        return sum(row.count("1") for row in kept), sum(row.count("0") for row in kept)
+
+    def _asked_otherwise(self, told: list[str]) -> UsageError:
+        return UsageError(
+            f"an interrupted run for {self.target.name} was asked otherwise ({listing(told)}); "
+            "ask the same to go on, or start anew with --overwrite"
+        )
 
     def _hold(self) -> None:
         """Be the only run in the folder, until this process ends or lets go."""

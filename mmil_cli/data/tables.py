@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from mmil_cli.data.on_disk import CHUNK, Mapped, OnDisk
 from mmil_cli.data.sentences import is_unicode
-from mmil_cli.errors import DataError, listing, nearest
+from mmil_cli.data.texts import MOST_BYTES, UTF_16
+from mmil_cli.errors import DataError, listing, nearest, shortened
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 JSON_LINES_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
@@ -95,7 +96,7 @@ def _parsed(
         else:
             bad.append(number)
     if bad:
-        found = listing(sorted({repr(values[number]) for number in bad}))
+        found = listing(sorted({shortened(repr(values[number]), 40) for number in bad}))
         raise DataError(
             f"{where} holds {found} in {len(bad)} rows, first in row {bad[0] + 1}; a label is {allowed}"
         )
@@ -154,11 +155,15 @@ def _reaches(grade: int | None, least: int) -> int | None:
 def _opened(path: Path) -> Iterator[TextIO]:
     """The table as text; every way in which reading fails becomes one sentence."""
     try:
-        opening = gzip.open if path.suffix == ".gz" else open
+        opening = gzip.open if path.suffix.lower() == ".gz" else open
         with opening(path, "rt", encoding="utf-8-sig", newline="") as handle:
             yield cast(TextIO, handle)
     except UnicodeDecodeError as fault:
-        raise DataError(f"{path} is not UTF-8 text ({fault.reason}); save it as UTF-8") from fault
+        likely = "UTF-16" if fault.object.startswith(UTF_16) else "WINDOWS-1252"
+        raise DataError(
+            f"{path} is not UTF-8 text ({fault.reason}); save it as UTF-8, or convert it, such as with "
+            f"iconv -f {likely} -t UTF-8"
+        ) from fault
     except (OSError, EOFError, zlib.error) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise DataError(f"{path} cannot be read: {reason}") from fault
@@ -167,14 +172,14 @@ def _opened(path: Path) -> Iterator[TextIO]:
 def _read_csv(path: Path, handle: TextIO) -> Table:
     reader = csv.reader(handle, strict=True)
     try:
-        lines = (line for line in reader if line)
+        csv.field_size_limit(MOST_BYTES)
+        lines = (line for line in reader if any(map(str.strip, line)))
         columns = [name.strip() for name in next(lines, ())]
         _check_columns(path, columns)
         rows = OnDisk(_whole_rows(path, len(columns), lines))
     except csv.Error as fault:
-        raise DataError(
-            f"{path} is not a table of comma-separated values (line {reader.line_num}: {fault})"
-        ) from fault
+        told = f"line {reader.line_num}: {fault}; a quote may be left open before it"
+        raise DataError(f"{path} is not a table of comma-separated values ({told})") from fault
     return Table(path, tuple(columns), rows)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 MOST_BYTES = 4 * 2**20
 """No report is longer; a larger file is something else, or never ends."""
 
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""The first bytes of a text in UTF-16 that says so."""
 
 
 class NoText(ValueError):
@@ -39,7 +40,7 @@ def decode_text(data: bytes) -> str:
         NoText: no words for certain.
     """
     try:
-        text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+        text = data.decode("utf-16" if data.startswith(UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as fault:
         raise NoText("is not UTF-8 text; convert it, such as with iconv -f WINDOWS-1252 -t UTF-8") from fault
     if "\0" in text:

@@ -2,11 +2,10 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from mmil_cli.phantom.plan import StudyPlan, plan_studies
 from mmil_cli.phantom.report import write_report
 from mmil_cli.runtime import commit, pick_device, processor, versions
 from mmil_cli.stages.measure import compare
+from mmil_cli.stages.measurement import Comparisons
 
 FILE_NAME = "bench_engine.json"
 ENCODER = ("image.encoder=resnet18", "image.layer=layer3", "image.size=128", "run.precision=fp32")
@@ -85,21 +85,6 @@ class EngineRow:
     plain_mib: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchEngineResult:
-    """All comparisons of a run.
-
-    Attributes:
-        rows: one a comparison.
-        provenance: what the figures depend on, the processor too.
-        record: the JSON file that holds all of this.
-    """
-
-    rows: tuple[EngineRow, ...]
-    provenance: Mapping[str, Any]
-    record: Path
-
-
 def run(
     out: Path,
     *,
@@ -107,7 +92,7 @@ def run(
     quick: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
-) -> BenchEngineResult:
+) -> Comparisons[EngineRow]:
     """Times sentences encoded once beside all of them, and lots beside the batch whole.
 
     Args:
@@ -141,7 +126,7 @@ def run(
     }
     record = out / FILE_NAME
     write_json(record, {"provenance": provenance, "rows": [asdict(row) for row in rows]})
-    return BenchEngineResult(rows=tuple(rows), provenance=provenance, record=record)
+    return Comparisons(rows=tuple(rows), provenance=provenance, record=record)
 
 
 def _sentences_once(reports: Sequence[Sequence[str]], size: Size, device: torch.device) -> EngineRow:

@@ -1,6 +1,6 @@
 """Speed and memory of the scores beside plain ways to compute them, as ratios in one run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mmil_cli.core.terms import Term
 from mmil_cli.files import make_folder, write_json
 from mmil_cli.runtime import commit, pick_device, processor, versions
 from mmil_cli.stages.measure import Comparison, compare
+from mmil_cli.stages.measurement import Comparisons
 from mmil_cli.stages.score_forms import (
     GAMMA,
     ConcatenatedMLP,
@@ -106,24 +107,9 @@ class BenchRow:
     holds: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchScoresResult:
-    """All comparisons of a run.
-
-    Attributes:
-        rows: one a comparison.
-        provenance: what the figures depend on, the processor too.
-        record: the JSON file that holds all of this.
-    """
-
-    rows: tuple[BenchRow, ...]
-    provenance: Mapping[str, Any]
-    record: Path
-
-
 def run(
     out: Path, *, quick: bool = False, device: str = "auto", on_progress: OnProgress | None = None
-) -> BenchScoresResult:
+) -> Comparisons[BenchRow]:
     """Times every comparison in turns, forward and backward.
 
     Args:
@@ -139,7 +125,7 @@ def run(
         rows.append(_measure(case, rounds=2 if quick else 7, device=where))
         if on_progress:
             on_progress(number, len(found))
-    result = BenchScoresResult(
+    result = Comparisons(
         rows=tuple(rows), provenance=_provenance(quick=quick, device=where), record=out / FILE_NAME
     )
     write_json(

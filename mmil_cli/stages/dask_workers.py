@@ -51,7 +51,8 @@ class _Handed(Future[T]):
             self.result(timeout)
         except MmilError:
             raise
-        except Exception as fault:  # noqa: BLE001 - that is what is asked for
+        # As broad as can be: `Future.exception` gives whatever the work raised, and nothing of it is lost.
+        except Exception as fault:  # noqa: BLE001
             return fault
         return None
 

@@ -2,9 +2,11 @@
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mmil_cli.data.convert import Example, Rejection
 from mmil_cli.data.encoding import Encoding
@@ -14,12 +16,15 @@ from mmil_cli.data.pseudonyms import check_crosswalk
 from mmil_cli.data.reasons import Reason
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.errors import UsageError, listing
-from mmil_cli.stages.conversion import Conversion, Timed
+from mmil_cli.stages.at_out import AtOut, is_free, look
+from mmil_cli.stages.conversion import Conversion, Listed, Timed
 from mmil_cli.stages.preprocess import (
     DEFAULT_MAX_REJECTED,
     DEFAULT_SIDE,
+    SHARD_ROWS,
     check_options,
     list_records,
+    plan_of,
 )
 from mmil_cli.stages.workers import Processes, in_order
 
@@ -38,7 +43,9 @@ class DryRun:
         faults: of all records, by reason, with a few image ids; what shows without a film being read.
         sampled: films that were read.
         sample_faults: of these, by reason, likewise.
-        films: records that have no fault yet.
+        done: records for which a run has nothing to do, for what lies where the dataset would.
+        at_out: what lies there, in a sentence; "" where nothing does.
+        films: the other records that have no fault yet.
         splits: of these, by split.
         seconds: of work for all of them, by one worker; None without a film.
         bytes_needed: on disk for all of them; None without a film.
@@ -51,6 +58,8 @@ class DryRun:
     faults: Mapping[str, tuple[int, str]]
     sampled: int
     sample_faults: Mapping[str, tuple[int, str]]
+    done: int
+    at_out: str
     films: int
     splits: Mapping[str, int]
     seconds: float | None
@@ -85,20 +94,27 @@ def run(
         check_crosswalk(crosswalk, out, options.pseudonyms)
     free = shutil.disk_usage(_folder_above(out.absolute())).free
     manifest = list_records(source, options, exclusions, only, None, seed, label_reports=label_reports)
-    faults, splits, films = _looked_at(manifest)
+    there = AtOut(np.zeros(len(manifest.records), np.bool_))
+    if not is_free(out):
+        listed = Listed.of(manifest)
+        asked = {"side": side, "encoding": str(encoding), "seed": seed, "shard_rows": SHARD_ROWS}
+        there = look(out, plan_of(listed, asked, keep_burned_in=keep_burned_in), listed)
+    faults, splits, films = _looked_at(manifest, there.done)
     work = Timed(
         Conversion(manifest.root, manifest.label_names, side, encoding, label_reports, keep_burned_in)
     )
     with Processes(1) as pool:
-        chosen = _evenly(manifest, films)
+        chosen = _evenly(manifest, there.done, films)
         sample = list(in_order(pool, work, chosen, ready=lambda _: None, crashed=work.crashed))
     lost: defaultdict[str, list[str]] = defaultdict(list)
     for item in sample:
         if isinstance(item.outcome, Rejection):
             lost[item.outcome.reason].append(item.outcome.record.image_id)
     sizes = [_size(item.outcome) for item in sample if isinstance(item.outcome, Example)]
-    needed = round(sum(sizes) / len(sample) * films) if sizes else None
+    needed = round(sum(sizes) / len(sample) * films) + there.rewritten if sizes else None
     unusable = sum(count for reason, (count, _) in faults.items() if reason != RecordReason.EXCLUDED)
+    unusable += there.left_out
+    done = int(there.done.sum())
     if sample:
         unusable += round((1 - len(sizes) / len(sample)) * films)
     return DryRun(
@@ -106,12 +122,18 @@ def run(
         faults=faults,
         sampled=len(sample),
         sample_faults={reason: (len(ids), listing(ids, _SHOWN)) for reason, ids in lost.items()},
+        done=done,
+        at_out=there.told,
         films=films,
         splits=splits,
         seconds=sum(item.seconds for item in sample) / len(sample) * films if sample else None,
         bytes_needed=needed,
         bytes_free=free,
-        failures=(*_too_few(unusable, films, faults, max_rejected), *_too_large(needed, free)),
+        failures=(
+            *filter(None, [there.failure]),
+            *_too_few(unusable, films + done, faults, max_rejected),
+            *_too_large(needed, free),
+        ),
         notes=manifest.notes,
     )
 
@@ -133,12 +155,14 @@ def _too_large(needed: int | None, free: int) -> Iterator[str]:
         yield "the disk has too little room"
 
 
-def _looked_at(manifest: Manifest) -> tuple[dict[str, tuple[int, str]], dict[str, int], int]:
-    """Faults with their counts and a few ids, films by split, and the number of films."""
+def _looked_at(
+    manifest: Manifest, done: Iterable[bool]
+) -> tuple[dict[str, tuple[int, str]], dict[str, int], int]:
+    """Of what is left to do: faults with counts and a few ids, films by split, and the number of films."""
     counts: Counter[str] = Counter()
     ids: defaultdict[str, list[str]] = defaultdict(list)
     splits: Counter[str] = Counter()
-    for record in manifest.records:
+    for record in _left(manifest, done):
         reason = _fault(record)
         if reason is None:
             splits[str(record.split)] += 1
@@ -148,6 +172,10 @@ def _looked_at(manifest: Manifest) -> tuple[dict[str, tuple[int, str]], dict[str
             ids[reason].append(record.image_id)
     told = {reason: (count, _few(ids[reason], count)) for reason, count in counts.most_common()}
     return told, dict(splits.most_common()), splits.total()
+
+
+def _left(manifest: Manifest, done: Iterable[bool]) -> Iterator[Record]:
+    return (record for record, is_done in zip(manifest.records, done, strict=True) if not is_done)
 
 
 def _few(ids: list[str], count: int) -> str:
@@ -177,10 +205,10 @@ def _is_file(path: Path | None) -> bool:
         return False
 
 
-def _evenly(manifest: Manifest, films: int) -> Iterator[Record]:
-    """At most `SAMPLE` of the records without fault."""
+def _evenly(manifest: Manifest, done: Iterable[bool], films: int) -> Iterator[Record]:
+    """At most `SAMPLE` of the records that are left to do and without fault."""
     places = {number * films // SAMPLE for number in range(SAMPLE)}
-    sound = (record for record in manifest.records if _fault(record) is None)
+    sound = (record for record in _left(manifest, done) if _fault(record) is None)
     return (record for number, record in enumerate(sound) if number in places)
 
 

@@ -1,6 +1,26 @@
-"""How long an evaluation took, beside what is wanted."""
+"""What a bench measured, beside what is wanted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparisons(Generic[Row]):
+    """All comparisons of a run.
+
+    Attributes:
+        rows: one a comparison.
+        provenance: what the figures depend on, the processor too.
+        record: the JSON file that holds all of this.
+    """
+
+    rows: tuple[Row, ...]
+    provenance: Mapping[str, Any]
+    record: Path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from mmil_cli import __version__
 from mmil_cli.data.convert import Example, Rejection
@@ -113,10 +114,9 @@ def run(
     if crosswalk:
         check_crosswalk(crosswalk, out, options.pseudonyms)
     manifest = list_records(source, options, exclusions, only, crosswalk, seed, label_reports=label_reports)
-    if keep_burned_in:
-        manifest = replace(manifest, options=(*manifest.options, ("burned_in", "kept")))
     listed = Listed.of(manifest)
-    plan = _plan(listed, side=side, encoding=encoding, seed=seed, shard_rows=shard_rows)
+    asked = {"side": side, "encoding": str(encoding), "seed": seed, "shard_rows": shard_rows}
+    plan = plan_of(listed, asked, keep_burned_in=keep_burned_in)
     with Workshop(out) as workshop:
         info = finished_dataset(out, plan, overwrite=overwrite)
         if info and info.source == plan.source:
@@ -178,10 +178,12 @@ def list_records(
     return replace(manifest, records=assign_splits(manifest.records, seed=seed))
 
 
-def _plan(listed: Listed, *, side: int, encoding: Encoding, seed: int, shard_rows: int) -> Plan:
-    options = {"side": side, "encoding": str(encoding), "seed": seed, "shard_rows": shard_rows}
+def plan_of(listed: Listed, asked: Mapping[str, Any], *, keep_burned_in: bool) -> Plan:
+    """What a dataset of these records is made of; `asked` are the options that are no source's own."""
     manifest = listed.manifest
-    return Plan({**options, "source": manifest.kind, **dict(manifest.options)}, fingerprint(listed.states))
+    burned_in = {"burned_in": "kept"} if keep_burned_in else {}
+    options = {**asked, "source": manifest.kind, **dict(manifest.options), **burned_in}
+    return Plan(options, fingerprint(listed.states))
 
 
 def _workers(number: int, scheduler: str | None, root: Path) -> Workers:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import connection
+from multiprocessing import connection, util
 from multiprocessing.context import BaseContext
 from typing import Protocol, Self, TypeVar
 
 from mmil_cli.errors import MmilError
+
+FORK_SERVER, FOLDER = "mmil_cli.stages.fork_server", "MMIL_FORK_SERVER_FOLDER"
+"""The module that tidies up after this process, and the variable in which it is told which folder."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -205,7 +208,8 @@ def _context() -> BaseContext:
     if not has_server or len(os.fsencode(tempfile.gettempdir())) > _LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mmil_cli.stages.conversion"])
+    os.environ[FOLDER] = util.get_temp_dir()
+    context.set_forkserver_preload([FORK_SERVER])
     return context
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from dicom_files import edited_frame, jpeg, rejection
 from PIL import Image
 
 from mmil_cli.data.images import read_film
-from mmil_cli.data.jpeg import DamagedJpeg, decode_jpeg
+from mmil_cli.data.jpeg import Colours, DamagedJpeg, decode_jpeg
 from mmil_cli.data.reasons import Reason
 
 MODES = ("L", "RGB", "CMYK")
@@ -124,12 +125,75 @@ def by_frame(path: Path) -> bytes:
     return get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
 
 
-def test_a_scan_of_other_coefficients_is_refused() -> None:
-    """Decoders go on after a damaged head of the scan, and there may be more damage than that."""
-    data = picture("L")
-    at = data.index(b"\xff\xda") + 8  # start of the spectral selection
+def other_coefficients(data: bytes) -> bytes:
+    """A baseline scan that says it has the first coefficient only: it has all, whatever it says."""
+    at = data.index(b"\xff\xda")
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+    return data[: end - 3] + b"\0\0\0" + data[end:]
+
+
+def later_jfif(data: bytes) -> bytes:
+    at = data.index(b"JFIF\0") + 5
+    return data[:at] + b"\x02" + data[at + 1 :]
+
+
+def torn_profile(data: bytes) -> bytes:
+    return data[:20] + b"\xff\xe2\0\x10ICC_PROFILE\0\1\1" + data[20:]
+
+
+def no_end(data: bytes) -> bytes:
+    return data[:-2]
+
+
+def half_an_end(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def padded(data: bytes) -> bytes:
+    """More than the decoder looks ahead."""
+    return data[:-2] + bytes(20) + data[-2:]
+
+
+HARMLESS = (other_coefficients, later_jfif, torn_profile, no_end, half_an_end, padded)
+
+
+@pytest.mark.parametrize(("mode", "colours"), [("L", "GRAY"), ("RGB", "RGB")])
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_what_loses_no_pixel_is_taken(mode: str, colours: Colours, fault) -> None:
+    whole, faulty = picture(mode), fault(picture(mode))
+    with pytest.raises(ValueError):
+        simplejpeg.decode_jpeg(faulty, colorspace=colours)
+    np.testing.assert_array_equal(decode_jpeg(faulty, colours=colours), decode_jpeg(whole, colours=colours))
+
+
+@pytest.mark.parametrize("fault", HARMLESS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_behind_what_is_mended(fault, damage) -> None:
     with pytest.raises(DamagedJpeg):
-        decode_jpeg(data[:at] + b"\x01" + data[at + 1 :], colours="GRAY")
+        decode_jpeg(fault(damage(picture("L"))), colours="GRAY")
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3, 10, 100])
+@pytest.mark.parametrize("fill", [b"", b"\xff\xd9", b"\xff"])
+def test_coded_data_that_is_cut_off_is_refused(lost: int, fill: bytes) -> None:
+    with pytest.raises(DamagedJpeg):
+        decode_jpeg(picture("L")[: -2 - lost] + fill, colours="GRAY")
+
+
+@pytest.mark.parametrize("lost", range(3, 800, 31))
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_a_tail_of_zeros_is_refused(lost: int, end: bytes) -> None:
+    """A block that a disk lost: zeros are code words too, and are padding only where no pixel used any."""
+    data = picture("L")
+    for more in (0, 1, 700):
+        with pytest.raises(DamagedJpeg):
+            decode_jpeg(data[:-lost] + bytes(lost + more) + end, colours="GRAY")
+
+
+@pytest.mark.parametrize("fault", [no_end, half_an_end])
+def test_a_progressive_file_may_lack_its_last_scans(fault) -> None:
+    with pytest.raises(DamagedJpeg):
+        decode_jpeg(fault(picture("L", progressive=True)), colours="GRAY")
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff", b"no JPEG", picture("L")[:300]])

@@ -66,6 +66,7 @@ def test_missing_ids_fall_back(tmp_path: Path) -> None:
 
 def test_paths_start_from_the_root(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "films.csv", [{"image": "a.png", "report_path": "a.txt"}])
+    (tmp_path / "elsewhere").mkdir()
     record = find(path, root=tmp_path / "elsewhere").records[0]
     assert record.image == tmp_path / "elsewhere/a.png"
     assert record.report_path == tmp_path / "elsewhere/a.txt"

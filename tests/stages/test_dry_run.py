@@ -122,3 +122,90 @@ def test_what_a_run_refuses_is_refused(tmp_path: Path) -> None:
         dry_run.run(source, tmp_path / "file/data")
     told = command(source, "--out", tmp_path / "data", "--overwrite")
     assert isinstance(told.exception, UsageError)
+
+
+def test_a_dataset_that_grows(tmp_path: Path) -> None:
+    rows = table_rows(8)
+    source = write_table(tmp_path / "source", rows[:5])
+    run(source, tmp_path / "data")
+    told = command(source, "--out", tmp_path / "data").stdout
+    assert f"at --out: {tmp_path / 'data'} holds this dataset already" in told
+    assert "films to read: 0 (none)" in told
+    write_table(tmp_path / "source", rows)
+    before = state(tmp_path)
+    found = dry_run.run(source, tmp_path / "data")
+    assert (found.done, found.films, found.sampled) == (0, 8, 8)
+    assert found.failures[0].startswith(f"5 records of {tmp_path / 'data'} have changed since, or are gone")
+    assert state(tmp_path) == before
+
+
+def test_only_what_is_new_is_counted(tmp_path: Path) -> None:
+    rows = table_rows(8)
+    source = write_table(tmp_path / "source", rows)
+    write_csv(source, rows[:5])
+    run(source, tmp_path / "data")
+    write_csv(source, rows)
+    found = dry_run.run(source, tmp_path / "data")
+    assert (found.records, found.done, found.films, found.sampled, found.failures) == (8, 5, 3, 3, ())
+    assert (
+        found.at_out == f"5 films of the dataset at {tmp_path / 'data'} are kept, and only new ones are read"
+    )
+    made = run(source, tmp_path / "data")
+    assert made.taken_over == found.done
+    expected = sum(path.stat().st_size for path in (tmp_path / "data").glob("shard-*"))
+    assert found.bytes_needed == pytest.approx(expected, rel=0.25)
+
+
+def test_an_interrupted_run_is_counted(tmp_path: Path) -> None:
+    source = damaged_table(tmp_path / "source")
+
+    def stop(done: int, total: int, rejected: object) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "data", shard_rows=2, on_progress=stop)
+    with pytest.raises(UsageError, match="asked otherwise"):
+        run(source, tmp_path / "data")
+    otherwise = dry_run.run(source, tmp_path / "data")
+    assert (
+        "an interrupted run for data was asked otherwise (shard_rows: 2, now 1024)" in otherwise.failures[0]
+    )
+
+
+def test_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dry_run, "SHARD_ROWS", 2)
+    source = damaged_table(tmp_path / "source")
+
+    def stop(done: int, total: int, rejected: object) -> None:
+        if done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "data", shard_rows=2, on_progress=stop)
+    before = state(tmp_path)
+    found = dry_run.run(source, tmp_path / "data", max_rejected=0.3)
+    assert state(tmp_path) == before
+    assert found.failures == ()
+    assert (
+        found.at_out
+        == f"an interrupted run has done the first {found.done} records, and the run goes on from them"
+    )
+    assert dry_run.run(source, tmp_path / "data", max_rejected=0.2).failures == (
+        "about 3 of 10 records cannot be used, and --max-rejected is 0.2",
+    )
+    assert run(source, tmp_path / "data", shard_rows=2).resumed == found.done > 0
+
+
+@pytest.mark.parametrize("name", ["side", "foreign"])
+def test_something_else_at_out(tmp_path: Path, name: str) -> None:
+    source = write_table(tmp_path / "source", table_rows(4))
+    if name == "side":
+        run(source, tmp_path / "data", side=64)
+        expected = "already holds a dataset that was made otherwise (side: 64, now 512)"
+    else:
+        write_csv(tmp_path / "data/mine.csv", [{"a": 1}])
+        expected = "is there already and is no dataset folder; choose another --out"
+    told = command(source, "--out", tmp_path / "data")
+    assert f"the run would fail: {tmp_path / 'data'} {expected}" in told.stdout
+    assert told.exit_code == 1

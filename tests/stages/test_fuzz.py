@@ -11,9 +11,9 @@ from mmil_cli.errors import UsageError
 from mmil_cli.stages import bench_fuzz
 from mmil_cli.stages.fuzz import films, texts
 from mmil_cli.stages.fuzz.cases import KINDS, make_case
+from mmil_cli.stages.fuzz.elements import Refused
 from mmil_cli.stages.fuzz.jpegs import BrokenJpeg, strict_jpeg
 from mmil_cli.stages.fuzz.pictures import strict_picture
-from mmil_cli.stages.fuzz.reading import Refused
 from mmil_cli.stages.fuzz.tables import strict_rows
 from mmil_cli.stages.fuzz.trial import REFUSED, REJECTED, TAKEN, WRONG, try_here
 

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 import torch
 from test_pretrain import pretrain, stop_after, weights_hash
 
+KILLS = int(os.environ.get("MMIL_TEST_KILLS", "3"))
 OPTIONS = ("optim.epochs=2", "run.validate_every=1", "run.keep=best", "text.dropout=0.2", "augment.flip=0.3")
 
 
@@ -112,11 +114,11 @@ def test_signals_outside_the_main_thread_are_left_alone():
     assert seen == [before]
 
 
-def run_until_killed(data, out, steps, seconds, options):
+def run_until_killed(data, out, threads, steps, seconds, options):
     """In a process of its own: the run, ended by kill -9 some time after some steps, wherever it is."""
     from mmil_cli.stages.pretrain import Watchers
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)  # sums over threads are rounded by their number
     multiprocessing.set_start_method("fork", force=True)  # of readers of data, as in a command; it is quick
     timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGKILL))
     timer.daemon = True
@@ -125,34 +127,35 @@ def run_until_killed(data, out, steps, seconds, options):
     pretrain(data, out, *options, watchers=watchers)
 
 
-def kill_and_go_on(data, out, *options, num_kills, seed=0):
-    """Kills a run at random times until it has been killed often enough or is done; how often it was."""
-    draw, killed = random.Random(seed), 0
+def kill_at_random(data, out, *options, num_kills):
+    """Kills a run at random moments and starts it again, so often; a run that was faster begins anew."""
+    draw, killed = random.Random(num_kills), 0
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "torch._dynamo", "mmil_cli.stages.pretrain"])
     while killed < num_kills:
         free = (f"data.workers={draw.choice([0, 0, 1, 2])}", f"run.save_every={draw.choice([1, 2, 5])}")
-        process = context.Process(
-            target=run_until_killed,
-            args=(data, out, draw.randint(1, 8), draw.uniform(0, 0.3), (*options, *free)),
-        )
+        moment = (torch.get_num_threads(), draw.randint(1, 8), draw.uniform(0, 0.3))
+        process = context.Process(target=run_until_killed, args=(data, out, *moment, (*options, *free)))
         process.start()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
         if process.exitcode == 0:
-            break
-        killed += 1
-    return killed
+            shutil.rmtree(out)
+        else:
+            killed += 1
 
 
-def test_kills_at_random_times_change_nothing(tiny_dataset, undisturbed, tmp_path):
-    assert kill_and_go_on(tiny_dataset, tmp_path / "run", *OPTIONS, num_kills=3) > 0
-    resumed = pretrain(tiny_dataset, tmp_path / "run", *OPTIONS)
+def test_kill_9_at_any_moment_ends_with_the_same_weights(tiny_dataset, tmp_path):
+    """By default a few kills; MMIL_TEST_KILLS=20 for the long test, of a longer run."""
+    epochs = (f"optim.epochs={2 + 2 * KILLS}", "run.validate_every=3")
+    undisturbed = pretrain(tiny_dataset, tmp_path / "whole", *OPTIONS, *epochs)
+    kill_at_random(tiny_dataset, tmp_path / "run", *OPTIONS, *epochs, num_kills=KILLS)
+    resumed = pretrain(tiny_dataset, tmp_path / "run", *OPTIONS, *epochs)
     assert weights_hash(resumed) == weights_hash(undisturbed)
     assert resumed.metrics == undisturbed.metrics
-    assert names_in(tmp_path / "run") == names_in(undisturbed.checkpoint.parent)
+    assert names_in(tmp_path / "run") == names_in(tmp_path / "whole")
     for kind in ("train", "validate"):
-        assert lines_of(tmp_path / "run", kind) == lines_of(undisturbed.checkpoint.parent, kind)
+        assert lines_of(tmp_path / "run", kind) == lines_of(tmp_path / "whole", kind)
 
 
 def test_minutes_save_too(tiny_dataset, tmp_path):

@@ -1,9 +1,8 @@
-"""Cells that train and evaluate: their figures are those of the commands; floors; and a study that is killed."""
+"""Cells that train and evaluate: their figures are those of the commands. And a study that is killed."""
 
 import csv
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -89,7 +88,7 @@ def test_a_cell_that_is_run_again_comes_to_the_same(finished, made, tmp_path):
     from mmil_cli.stages.study.checkpoint_cells import run
     from mmil_cli.stages.study.kinds import CellPlace
 
-    place, figures = finished
+    figures = finished[1]
     again = list(run(SETTINGS, CellPlace(folder=tmp_path, seed=1, data=made, device="cpu")))
     assert [figure.value for figure in again] == pytest.approx([f.value for f in figures], nan_ok=True)
     other = list(run(SETTINGS, CellPlace(folder=tmp_path / "2", seed=2, data=made, device="cpu")))
@@ -160,20 +159,27 @@ def test_the_commands_of_a_cell_make_its_figures_again(finished, made, tmp_path)
     assert [line.split()[1] for line in lines] == ["pretrain", "probe", "retrieve", "ground"]
     moved = [line.replace(str(place.folder), str(tmp_path)) for line in lines[:2]]
     for line in (moved[0], f"{moved[1]} --out {tmp_path / 'probe'}"):
-        run_mmil(*shlex.split(line)[1:])
+        assert typed(*shlex.split(line)[1:]).exit_code == 0
     found = json.loads((tmp_path / "probe" / "probe.json").read_text())["methods"]["linear"]
     assert found["mean"]["auroc"]["value"] == pytest.approx(means(figures)["probe/linear/auroc"].value)
 
 
-def run_mmil(*arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "mmil_cli", *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+def typed(*arguments):
+    """A command in this process; what is wrong for the user passes through."""
+    from typer.testing import CliRunner
+
+    from mmil_cli.cli.app import app
+
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Cells run in this process."""
+    from mmil_cli.stages.study import run
+    from mmil_cli.stages.workers import Inline
+
+    monkeypatch.setattr(run, "_pool", lambda *_: Inline())
 
 
 STUDY = """
@@ -196,63 +202,61 @@ forms: {short: {minutes: 1}}
 TABLES = ("results.csv", "results.parquet", "claims.csv", "differences.csv")
 
 
-def started(recipe, out, *more):
-    """A study in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mmil_cli", "study", str(recipe), "--out", str(out), "--workers", "2", *more],
+def killed(recipe, out, *, after):
+    """A study in processes of its own that ends by kill -9, all at once, when it has so many cells."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmil_cli", "study", str(recipe), "--out", str(out), "--workers", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+    while len(list(out.glob("cells/*/cell.json"))) < after and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[1]
 
 
-def finished_cells(out):
-    return len(list(out.glob("cells/*/cell.json")))
-
-
-def test_a_study_that_is_killed_goes_on_and_comes_to_the_same_tables(tmp_path):
-    """kill -9, of the whole group, after some cells; one worker and two, the same tables."""
-    recipe = tmp_path / "sums.yaml"
+def test_a_study_that_is_killed_goes_on_and_comes_to_the_same_tables(tmp_path, inline):
+    recipe, out, whole = tmp_path / "sums.yaml", tmp_path / "killed", tmp_path / "whole"
     recipe.write_text(STUDY)
-    whole = run_mmil("study", str(recipe), "--out", str(tmp_path / "whole"), "--workers", "1")
-    assert "9 cells take about" in whole.stderr
-    assert "wide is above" in whole.stdout
-    lots, out = random.Random(0), tmp_path / "killed"
-    for num_cells in (1, 5):
-        process = started(recipe, out)
-        while finished_cells(out) < num_cells and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(lots.random() / 4)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert 5 <= finished_cells(out) <= 9
+    assert "the 9 cells take about" in killed(recipe, out, after=2)
     times = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/cell.json")}
-    process = started(recipe, out)
-    stdout, _ = process.communicate()
-    assert process.returncode == 0
-    assert stdout.replace(str(out), "") == whole.stdout.replace(str(tmp_path / "whole"), "")
+    assert 2 <= len(times) < 9
+    told = typed("study", recipe, "--out", out)
+    assert told.exit_code == 0
+    assert f"{len(times)} of 9 cells are done; the other {9 - len(times)} cells take about" in told.stderr
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    of_whole = typed("study", recipe, "--out", whole).stdout
+    assert told.stdout.replace(str(out), "") == of_whole.replace(str(whole), "")
+    assert "wide is above" in of_whole
     for name in TABLES:
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
     assert (out / "page.html").stat().st_size > 5000
 
 
-def test_exit_codes_and_sentences_of_the_command(tmp_path):
+def test_sentences_of_the_command(tmp_path, inline):
+    from mmil_cli.errors import UsageError
+
     recipe = tmp_path / "sums.yaml"
-    recipe.write_text(STUDY.replace("studies: findings apart", "studies: findings apar"))
-    failed = subprocess.run(
-        [sys.executable, "-m", "mmil_cli", "study", str(recipe), "--out", str(tmp_path / "s")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert failed.returncode == 2
-    assert "did you mean 'findings apart'" in failed.stderr
-    assert not (tmp_path / "s").exists()
     recipe.write_text(STUDY)
-    told = run_mmil("study", str(recipe), "--out", str(tmp_path / "s"), "--dry-run").stdout
+    told = typed("study", recipe, "--out", tmp_path / "s", "--dry-run").stdout
     assert "9 cells: 3 arms, 1 conditions, 3 seeds" in told
+    for options, sentence in (
+        (("--data", "films"), "--data takes NAME=PATH"),
+        (("--executor", "dask"), "go together"),
+        (("--executor", "slurm"), "processes or dask"),
+        (("--workers", "0"), "give at least 1"),
+        (("--threads", "0"), "at least 1"),
+        (("--form", "ful"), "has no form 'ful'"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            typed("study", recipe, "--out", tmp_path / f"s{options[1]}", *options)
+    recipe.write_text(STUDY.replace("studies: findings apart", "studies: findings apar"))
+    with pytest.raises(UsageError, match="did you mean 'findings apart'"):
+        typed("study", recipe, "--out", tmp_path / "s")
     assert not (tmp_path / "s").exists()
 
 
-def test_a_study_of_films_from_the_command_line_with_a_cell_that_fails(tmp_path):
+def test_a_study_of_films_with_a_cell_that_fails(tmp_path, inline):
     """One cell's rate is absurd: it is told, the other is in the table, and the exit code is 1."""
     import yaml
 
@@ -279,11 +283,9 @@ def test_a_study_of_films_from_the_command_line_with_a_cell_that_fails(tmp_path)
         "forms": {"short": {"minutes": 1}},
     }
     recipe.write_text(yaml.safe_dump(tree))
-    process = started(recipe, tmp_path / "s")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 1
-    assert "absurd, seed 0" in stdout
-    assert "Traceback" not in stdout + stderr
+    told = typed("study", recipe, "--out", tmp_path / "s", "--device", "cpu")
+    assert told.exit_code == 1
+    assert "absurd, seed 0" in told.stdout
     with (tmp_path / "s" / "results.csv").open() as file:
         assert {row["arm"] for row in csv.DictReader(file)} == {"fine"}
     assert "Cells that failed" in (tmp_path / "s" / "page.html").read_text()

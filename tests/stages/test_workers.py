@@ -1,8 +1,13 @@
 """Work in processes that may die, in order and without losing the rest."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +86,24 @@ def test_a_long_folder_for_temporary_files_is_no_hindrance(tmp_path, monkeypatch
     monkeypatch.setattr(workers.tempfile, "tempdir", str(folder))
     assert workers._context().get_start_method() == "spawn"
     assert outcomes(Processes(1), square, items=range(3)) == [0, 1, 4]
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no such server here")
+def test_an_owner_that_is_killed_leaves_nothing_behind() -> None:
+    """Not in the folder of the test: the name of a socket must be short."""
+    script = (
+        "import os, signal\n"
+        "from mmil_cli.stages.workers import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    Processes(1).submit(abs, 1).result()\n"
+        "    assert len(os.listdir(os.environ['TMPDIR'])) == 1\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="t-", dir=os.environ.get("TMPDIR", "/tmp")) as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        ended = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, check=False
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        while any(Path(folder).iterdir()):
+            time.sleep(0.05)

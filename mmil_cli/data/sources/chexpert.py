@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import FILM_SUFFIXES
 from mmil_cli.data.sources.options import SourceOptions
-from mmil_cli.data.sources.source import Source, compose_report
+from mmil_cli.data.sources.source import Source, compose_report, has_text
+from mmil_cli.data.sources.table_files import first_line, table_named, tables_like
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.data.tables import Table, parse_labels, read_table
 from mmil_cli.errors import DataError
@@ -19,7 +20,7 @@ LABEL_NAMES = (
     "Fracture", "Support Devices",
 )  # fmt: skip
 _TABLES = {"train.csv": "train", "valid.csv": "validate"}
-_PLUS = "df_chexpert_plus_*.csv"
+_PLUS = "df_chexpert_plus_"
 _SECTIONS = ("clinical_history", "history", "comparison", "technique", "findings", "impression")
 _UNLABELLED = (None,) * len(LABEL_NAMES)
 
@@ -62,8 +63,8 @@ class _Labelled:
 def _labels(folder: Path) -> dict[Key, _Labelled]:
     rows: dict[Key, _Labelled] = {}
     for name, split in _TABLES.items():
-        if (folder / name).is_file():
-            rows |= _labels_of(read_table(folder / name), split)
+        if file := table_named(folder, name):
+            rows |= _labels_of(read_table(file), split)
     return rows
 
 
@@ -112,7 +113,7 @@ def _of_plus(table: Table, labels: Mapping[Key, _Labelled], root: Path) -> list[
 def _report(table: Table, place: int) -> str:
     """The sections of a report; its narrative where it has neither findings nor an impression."""
     parts = [(name.replace("_", " "), _cell(table, place, f"section_{name}")) for name in _SECTIONS]
-    if not any(text.strip() for name, text in parts if name in ("findings", "impression")):
+    if not any(has_text(text) for name, text in parts if name in ("findings", "impression")):
         parts.append(("findings", _cell(table, place, "section_narrative")))
     return compose_report(parts)
 
@@ -137,7 +138,8 @@ def _film(root: Path, path: str) -> Path:
     Where there is none, the path that the table tells (`os.path`: no fault for a name that cannot be one).
     """
     told = root.joinpath(*PurePosixPath(path).parts[-4:])
-    forms = (told, *(told.with_suffix(suffix) for suffix in FILM_SUFFIXES))
+    suffixes = (form for suffix in FILM_SUFFIXES for form in (suffix, suffix.upper()))
+    forms = (told, *map(told.with_suffix, suffixes))
     return next((form for form in forms if os.path.isfile(form)), told)  # noqa: PTH113
 
 
@@ -149,21 +151,15 @@ def _view(side: str, projection: str) -> str:
 
 
 def _plus_table(place: Path) -> Table | None:
-    file = place if place.is_file() else next(iter(sorted(place.glob(_PLUS))), None)
+    file = place if place.is_file() else next(iter(tables_like(place, _PLUS)), None)
     return read_table(file) if file else None
 
 
 def _recognises(path: Path) -> bool:
     if not path.is_dir():
         return False
-    return any(path.glob(_PLUS)) or any(_has_header(path / name) for name in _TABLES)
-
-
-def _has_header(table: Path) -> bool:
-    if not table.is_file():
-        return False
-    with table.open("rb") as handle:
-        return b"Frontal/Lateral" in handle.readline(4000)
+    tables = (table_named(path, name) for name in _TABLES)
+    return bool(tables_like(path, _PLUS)) or any(b"Frontal/Lateral" in first_line(t) for t in tables if t)
 
 
 SOURCE = Source(

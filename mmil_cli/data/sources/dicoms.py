@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from mmil_cli.data.checks import read_head
 from mmil_cli.data.dates import parse_date
 from mmil_cli.data.dicom_objects import DATE_LENGTH, DicomObject, is_dicom, opaque_id, read_object
 from mmil_cli.data.manifest import Manifest, Record, RecordReason, relative_path
 from mmil_cli.data.pseudonyms import LEVELS, Pseudonyms
-from mmil_cli.data.sources.films import files_below
+from mmil_cli.data.reasons import Reason, rejected
+from mmil_cli.data.sources.films import DICOM_SUFFIXES, FILM_SUFFIXES, files_below
 from mmil_cli.data.sources.options import SourceOptions
-from mmil_cli.data.sources.report_files import StudyNames, matched_files, matched_rows
+from mmil_cli.data.sources.report_files import StudyNames, Unmatched, matched_files, matched_rows
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.tables import TABLE_SUFFIXES
 from mmil_cli.data.texts import read_text
@@ -44,6 +46,7 @@ class _Listing:
     broken: tuple[tuple[Path, RejectedRecord], ...]
     others: int
     copies: int
+    pictures: int
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     texts, notes = _texts(options.reports or path, listed, names)
     if listed.films and not any(film.study in texts for film in listed.films):
         raise DataError(
-            f"no report belongs to any of the {len(listed.films)} films of {path}{_wordless(listed)}; "
-            f"{_WHERE}"
+            f"no report belongs to any of the {len(listed.films)} films of {path}{_wordless(listed)}"
+            f"{''.join(f' ({note})' for note in notes)}; {_WHERE}"
         )
     names_of = _Names(options.pseudonyms, {} if options.pseudonyms else _patients(listed.films))
     records = [
@@ -89,9 +92,13 @@ def find(path: Path, options: SourceOptions) -> Manifest:
 
 def _list(path: Path) -> _Listing:
     """Read the headers of all DICOM files; of several files of one object the first is kept."""
-    films, reports, broken, seen, others, copies = [], [], [], set(), 0, 0
-    for file in filter(is_dicom, files_below(path)):
+    films, reports, broken, seen, others, copies, pictures = [], [], [], set(), 0, 0, 0
+    for file in files_below(path):
         try:
+            if not is_dicom(file):
+                _refuse_named(file)
+                pictures += file.name.lower().endswith(FILM_SUFFIXES)
+                continue
             found = read_object(file)
         except RejectedRecord as fault:
             broken.append((file, fault))
@@ -106,7 +113,14 @@ def _list(path: Path) -> _Listing:
             films.append(replace(found, study=found.study or relative_path(file, path)))
         else:
             others += 1
-    return _Listing(tuple(films), tuple(reports), tuple(broken), others, copies)
+    return _Listing(tuple(films), tuple(reports), tuple(broken), others, copies, pictures)
+
+
+def _refuse_named(file: Path) -> None:
+    """Refuse what only its name calls DICOM: a film may have been there."""
+    if file.name.lower().endswith(DICOM_SUFFIXES):
+        read_head(file)
+        raise rejected(Reason.NOT_AN_IMAGE, file, "is no DICOM file")
 
 
 def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[str, Report], list[str]]:
@@ -118,7 +132,7 @@ def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[st
     left: list[str] = []
     if place.is_file():
         rows, unmatched = matched_rows(place, names)
-        left = [f"{unmatched} rows of {place.name} belong to no film"] if unmatched else []
+        left = _left_rows(place, unmatched)
         _extend(pieces, rows)
     else:
         files, strays = matched_files(place, names)
@@ -128,6 +142,13 @@ def _texts(place: Path, listed: _Listing, names: StudyNames) -> tuple[Mapping[st
     several = sum(len(parts) > 1 for parts in pieces.values())
     told = [f"{several} studies have several reports, which are read as one"] if several else []
     return {study: _joined(parts) for study, parts in pieces.items() if parts}, [*left, *told]
+
+
+def _left_rows(table: Path, unmatched: Unmatched) -> list[str]:
+    if not unmatched.rows:
+        return []
+    nearly = f", {unmatched.nearly} of them for a lost leading zero or a .0: save the numbers as text"
+    return [f"{unmatched.rows} rows of {table.name} belong to no film{nearly if unmatched.nearly else ''}"]
 
 
 def _extend(pieces: dict[str, list[str | Path]], more: Mapping[str, Sequence[str | Path]]) -> None:
@@ -223,6 +244,11 @@ def _notes(listed: _Listing, options: SourceOptions) -> Iterator[str]:
         yield f"{listed.others} DICOM objects are neither films nor reports and are left alone"
     if listed.copies:
         yield f"{listed.copies} DICOM files are copies of others (the same instance UID) and are left alone"
+    if listed.pictures:
+        yield (
+            f"{listed.pictures} PNG or JPEG files have no header and are left alone; a table of films and "
+            "reports is a source of its own"
+        )
     if wordless := _wordless(listed):
         yield wordless.strip(" ()")
     if without := sum(not film.patient for film in listed.films):

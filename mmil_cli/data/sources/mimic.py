@@ -9,13 +9,18 @@ from pathlib import Path
 from mmil_cli.data.dates import parse_dates
 from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.on_disk import OnDisk
+from mmil_cli.data.sources.chexpert import LABEL_NAMES
+from mmil_cli.data.sources.films import is_left_over
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
 from mmil_cli.data.splits import normalise_split
 from mmil_cli.data.tables import parse_labels, read_table
-from mmil_cli.errors import DataError
+from mmil_cli.errors import DataError, listing
 
-_TABLE_NAME = re.compile(r"mimic-cxr-[\d.]+-(?P<kind>split|metadata|chexpert|negbio)\.csv(?:\.gz)?")
+_TABLE_NAME = re.compile(
+    r"mimic-cxr-[\d.]+-(?P<kind>split|metadata|chexpert|negbio)\.csv(?:\.gz)?", re.IGNORECASE
+)
+_PART_NAME = re.compile(r"p1\d(\d{6})?|s\d{8}")
 _FILM_SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
 """In the order of preference, where a film is there in several forms."""
 
@@ -27,7 +32,15 @@ _WHERE = (
 
 def is_tree(folder: Path) -> bool:
     """Whether a folder looks like the root of such a tree, or like its `files`."""
-    return folder.is_dir() and any(part.is_dir() for part in _files(folder).glob("p1*"))
+    return folder.is_dir() and any(study.is_dir() for study in _files(folder).glob("p1*/p1*/s*"))
+
+
+def root_of_part(folder: Path) -> Path | None:
+    """The tree that a folder of a group, subject or study of one belongs to; None for all others."""
+    if not _PART_NAME.fullmatch(folder.name):
+        return None
+    above = list(folder.absolute().parents)[:4]
+    return next((place for place in above if place.name != "files" and is_tree(place)), None)
 
 
 def find(path: Path, options: SourceOptions) -> Manifest:
@@ -36,7 +49,8 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     Ids are those of the CSVs: the subject and study numbers without their letters, the image's file name.
 
     Raises:
-        DataError: no report at all, no CSV where they were said to be, or a CSV that cannot be used.
+        DataError: no report at all, no CSV where they were said to be, a CSV that cannot be used, or splits
+            of other films.
     """
     tables = _tables(path, options.tables)
     known = _read_tables(tables, dated=options.study_days)
@@ -50,6 +64,11 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         raise DataError("--study-days needs StudyDate of mimic-cxr-2.0.0-metadata.csv.gz, which is not "
                         f"there; {_WHERE} (--tables names their folder)")  # fmt: skip
     records = OnDisk(_record(film, _report(film, reports), known) for film in films)
+    if films and known.splits and all(record.split is None for record in records):
+        raise DataError(
+            f"{tables['split']} names none of the {len(films)} films of {path}; take tables and films of one "
+            "release (--tables names the folder of the tables)"
+        )
     return Manifest(
         "mimic", path.absolute(), records, known.label_names, (), tuple(_notes(tables, known, records))
     )
@@ -77,7 +96,7 @@ def _films(files: Path) -> Iterator[Path]:
             continue
         films: dict[str, Path] = {}
         for film in sorted(study.iterdir(), key=_preference):
-            if film.suffix.lower() in _FILM_SUFFIXES:
+            if film.suffix.lower() in _FILM_SUFFIXES and not is_left_over(film.name):
                 films.setdefault(film.stem, film)
         yield from (films[name] for name in sorted(films))
 
@@ -111,7 +130,7 @@ def _tables(path: Path, folder: Path | None) -> dict[str, Path]:
     """The newest CSV of each kind, in the folder asked for or beside the films."""
     places = [folder] if folder else [path, path.parent] if path.name == "files" else [path]
     found = {
-        match["kind"]: file
+        match["kind"].lower(): file
         for place in places
         if place.is_dir()
         for file in sorted(place.iterdir())
@@ -125,6 +144,8 @@ def _tables(path: Path, folder: Path | None) -> dict[str, Path]:
 def _read_tables(tables: dict[str, Path], *, dated: bool) -> _Known:
     labels, names = _read_labels(tables.get("chexpert") or tables.get("negbio"))
     splits = _read_column(tables.get("split"), "split")
+    if "split" in tables and not splits:
+        raise DataError(f"{tables['split']} names columns but has no row; fetch it again")
     return _Known(
         splits={image: name for image, text in splits.items() if (name := normalise_split(text))},
         views={
@@ -152,15 +173,19 @@ def _read_column(path: Path | None, column: str) -> dict[str, str]:
     if path is None:
         return {}
     table = read_table(path)
-    return dict(zip(table.column("dicom_id"), table.column(column), strict=True))
+    films = map(str.strip, table.column("dicom_id"))
+    return dict(zip(films, map(str.strip, table.column(column)), strict=True))
 
 
 def _read_labels(path: Path | None) -> tuple[dict[str, tuple[int | None, ...]], tuple[str, ...]]:
     if path is None:
         return {}, ()
     table = read_table(path)
-    studies = table.column("study_id")
-    names = tuple(name for name in table.columns if name not in ("subject_id", "study_id"))
+    studies = [study.strip().removesuffix(".0") for study in table.column("study_id")]
+    names = tuple(name for name in table.columns if name in LABEL_NAMES)
+    if not names:
+        raise DataError(f"{path.name} has none of the columns of labels ({listing(LABEL_NAMES, 3)}); it has: "
+                        f"{listing(table.columns, 20)}; fetch it again")  # fmt: skip
     values = [parse_labels(table.column(name), column=name, path=path) for name in names]
     return dict(zip(studies, zip(*values, strict=True), strict=True)), names
 
@@ -172,6 +197,8 @@ def _notes(tables: dict[str, Path], known: _Known, records: Sequence[Record]) ->
         yield f"{gone} images of {tables['split'].name} are not on disk"
     if not known.label_names:
         yield "no label table (mimic-cxr-2.0.0-chexpert.csv.gz): the dataset carries no labels"
+    elif unknown := sum(record.study_id not in known.labels for record in records):
+        yield f"the label table has no row for the studies of {unknown} films: their labels are blank"
 
 
 SOURCE = Source(

@@ -6,6 +6,7 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import film_name, film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
+from mmil_cli.data.sources.table_files import tables_like
 from mmil_cli.data.splits import split_of
 from mmil_cli.data.tables import Table, read_table
 from mmil_cli.errors import DataError, listing
@@ -14,7 +15,7 @@ LABEL_NAMES = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
     "Infiltration", "Mass", "No Finding", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
-_TABLES = "Data_Entry_2017*.csv"
+_TABLES = "Data_Entry_2017"
 _LISTS = ("train_val_list.txt", "test_list.txt")
 _SHARES = {"train": 7 / 8, "validate": 1 / 8}
 """Of the patients of train_val_list.txt: 70, 10 and 20 % with those of test_list.txt (Wang et al. 2017)."""
@@ -71,7 +72,7 @@ def _splits(folder: Path) -> dict[str, str]:
     return {
         line.strip(): name.removesuffix("_list.txt")
         for name in _LISTS
-        for line in (folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in (folder / name).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         if line.strip()
     }
 
@@ -82,14 +83,14 @@ def _split(name: str, patient: str, splits: dict[str, str]) -> str | None:
 
 
 def _table(folder: Path) -> Path:
-    found = sorted(folder.glob(_TABLES))
+    found = tables_like(folder, _TABLES)
     if not found:
         raise DataError(f"{folder} has no Data_Entry_2017.csv; {SOURCE.title} is {SOURCE.needs}")
     return found[-1]
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(path.glob(_TABLES))
+    return path.is_dir() and bool(tables_like(path, _TABLES))
 
 
 SOURCE = Source(

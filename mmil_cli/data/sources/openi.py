@@ -10,9 +10,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mmil_cli.data.manifest import Manifest, Record, RecordReason
-from mmil_cli.data.sources.films import film_name, film_or_expected, films_below
+from mmil_cli.data.sources.films import film_name, film_or_expected, films_below, is_left_over
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source, compose_report
+from mmil_cli.data.sources.table_files import table_named
 from mmil_cli.data.tables import Table, read_table
 from mmil_cli.errors import DataError
 
@@ -53,10 +54,10 @@ def find(path: Path, options: SourceOptions) -> Manifest:
 
 
 def _of_tables(path: Path, folder: Path, films: Mapping[str, Path]) -> tuple[list[Record], list[str]]:
-    missing = [name for name in _TABLES if not (path / name).is_file()]
-    if missing:
+    files = {name: table_named(path, name) for name in _TABLES}
+    if missing := [name for name, file in files.items() if file is None]:
         raise DataError(f"{path} lacks {missing[0]}; {_NEEDS}")
-    reports, projections = (read_table(path / name) for name in _TABLES)
+    reports, projections = (read_table(file) for file in files.values() if file)
     by_uid = {uid: row for row, uid in enumerate(reports.column("uid"))}
     coded = reports.column("Problems")
     texts = _report_texts(reports)
@@ -82,7 +83,7 @@ def _report_texts(reports: Table) -> list[str]:
 def _of_xml(path: Path, folder: Path, films: Mapping[str, Path]) -> tuple[list[Record], list[str]]:
     records: list[Record] = []
     imageless = []
-    for file in sorted(_xml_folder(path).glob("*.xml"), key=lambda file: (len(file.stem), file.stem)):
+    for file in sorted(_xml_files(path), key=lambda file: (len(file.stem), file.stem)):
         found = list(_records_of_xml(file, folder, films))
         records.extend(found)
         imageless.extend([] if found else [file.name])
@@ -164,17 +165,18 @@ def _notes(imageless: list[str], options: SourceOptions) -> list[str]:
 
 
 def _has_tables(path: Path) -> bool:
-    return any((path / name).is_file() for name in _TABLES)
+    return any(table_named(path, name) for name in _TABLES)
 
 
-def _xml_folder(path: Path) -> Path:
-    return path / "ecgen-radiology" if (path / "ecgen-radiology").is_dir() else path
+def _xml_files(path: Path) -> list[Path]:
+    folder = path / "ecgen-radiology" if (path / "ecgen-radiology").is_dir() else path
+    return [file for file in folder.glob("*.xml") if not is_left_over(file.name)]
 
 
 def _recognises(path: Path) -> bool:
     if not path.is_dir():
         return False
-    first = next(iter(sorted(_xml_folder(path).glob("*.xml"))), None)
+    first = next(iter(sorted(_xml_files(path))), None)
     return _has_tables(path) or (first is not None and _is_report(first))
 
 

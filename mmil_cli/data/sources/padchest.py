@@ -9,10 +9,11 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import film_name, film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
+from mmil_cli.data.sources.table_files import tables_like
 from mmil_cli.data.tables import Table, read_table
 from mmil_cli.errors import DataError
 
-_TABLES = "PADCHEST_chest_x_ray_images_labels*.csv*"
+_TABLES = "PADCHEST_chest_x_ray_images_labels"
 _COLUMNS = ("ImageID", "StudyID", "PatientID", "Projection", "Report")
 _DATE = "StudyDate_DICOM"
 _LATERAL = "L"
@@ -93,14 +94,14 @@ def _list(cell: str) -> list[str] | None:
 
 
 def _table(folder: Path) -> Path:
-    found = sorted(folder.glob(_TABLES))
+    found = tables_like(folder, _TABLES)
     if not found:
         raise DataError(f"{folder} has no table of labels; {SOURCE.title} is {SOURCE.needs}")
     return found[-1]
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(path.glob(_TABLES))
+    return path.is_dir() and bool(tables_like(path, _TABLES))
 
 
 SOURCE = Source(

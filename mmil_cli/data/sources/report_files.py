@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmil_cli.data.dicom_objects import DicomObject
@@ -22,6 +23,7 @@ class StudyNames:
     def __init__(self, films: Iterable[DicomObject], root: Path) -> None:
         self._by_name: dict[str, set[str]] = defaultdict(set)
         self._by_place: dict[Path, set[str]] = defaultdict(set)
+        self._bare: set[str] = set()
         for film in films:
             for name in filter(None, (film.study, film.accession)):
                 self._by_name[name].add(film.study)
@@ -34,6 +36,11 @@ class StudyNames:
         """The studies whose instance UID or accession number it is."""
         return self._by_name.get(name.strip(), set())
 
+    def is_nearly(self, name: str) -> bool:
+        """Whether a name is that of a study but for leading zeros, or a `.0`, which spreadsheets change."""
+        self._bare = self._bare or {_bare(known) for known in self._by_name}
+        return _bare(name) in self._bare
+
     def of_file(self, place: Path) -> set[str]:
         """The studies of a text file, by its path as if it lay in the folder of the films.
 
@@ -43,6 +50,23 @@ class StudyNames:
         named = self.of_name(place.stem) or self._by_place.get(place.with_suffix(""), set())
         around = self._by_place.get(place.parent, set()) if place.parent != Path() else set()
         return named or (around if len(around) == 1 else set())
+
+
+def _bare(name: str) -> str:
+    return name.strip().removesuffix(".0").lstrip("0")
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """Rows of a table that belong to no film.
+
+    Attributes:
+        rows: how many.
+        nearly: of these, with the number of a film but for how it is written.
+    """
+
+    rows: int
+    nearly: int
 
 
 def texts_below(folder: Path) -> list[Path]:
@@ -63,8 +87,8 @@ def matched_files(folder: Path, names: StudyNames) -> tuple[dict[str, list[Path]
     return matched, left
 
 
-def matched_rows(path: Path, names: StudyNames) -> tuple[dict[str, list[str]], int]:
-    """Texts of a table by study, and the number of its rows that belong to none.
+def matched_rows(path: Path, names: StudyNames) -> tuple[dict[str, list[str]], Unmatched]:
+    """Texts of a table by study, and the rows that belong to none.
 
     Raises:
         DataError: no column of reports, or none that says the study.
@@ -80,15 +104,16 @@ def matched_rows(path: Path, names: StudyNames) -> tuple[dict[str, list[str]], i
 
 def _by_study(
     texts: Sequence[str], columns: Sequence[Sequence[str]], names: StudyNames
-) -> tuple[dict[str, list[str]], int]:
+) -> tuple[dict[str, list[str]], Unmatched]:
     matched: dict[str, list[str]] = defaultdict(list)
-    unmatched = 0
+    unmatched = nearly = 0
     for text, *keys in zip(texts, *columns, strict=True):
         studies = next(filter(None, (names.of_name(key) for key in keys)), set())
         unmatched += not studies
+        nearly += not studies and any(map(names.is_nearly, filter(str.strip, keys)))
         for study in studies:
             matched[study].append(text)
-    return matched, unmatched
+    return matched, Unmatched(unmatched, nearly)
 
 
 def _column(folded: Mapping[str, str], allowed: Sequence[str], path: Path, wanted: str) -> str:

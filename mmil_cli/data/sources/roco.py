@@ -6,6 +6,7 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import film_name, film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
+from mmil_cli.data.sources.table_files import table_named
 from mmil_cli.data.tables import Table, read_table
 
 _NAMES = {
@@ -53,13 +54,13 @@ def _captions(table: Table) -> list[tuple[str, str]]:
 
 def _tables(path: Path) -> list[tuple[str, Path]]:
     """(split, table) of every table that is there."""
-    places = [
-        (split, path / folder.format(_SPELLINGS[split]) / name)
+    return [
+        (split, file)
         for split, names in _NAMES.items()
         for folder in _FOLDERS
         for name in names
+        if (file := table_named(path / folder.format(_SPELLINGS[split]), name))
     ]
-    return [(split, place) for split, place in places if place.is_file()]
 
 
 def _recognises(path: Path) -> bool:

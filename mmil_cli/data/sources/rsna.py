@@ -7,6 +7,7 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
+from mmil_cli.data.sources.table_files import table_named
 from mmil_cli.data.tables import parse_labels, read_table
 from mmil_cli.errors import DataError
 
@@ -27,8 +28,8 @@ def find(path: Path, options: SourceOptions) -> Manifest:
         DataError: rows of one film that contradict each other, or a mapping that cannot be read.
     """
     tables = options.tables or path
-    opacity = _by_film(tables / _TABLE, "Target")
-    normal = _normal(tables / _CLASSES)
+    opacity = _by_film(tables, "Target")
+    normal = _normal(table_named(tables, _CLASSES))
     root = (options.root or path).absolute()
     films, origins = films_below(root), _origins(tables / _ORIGINS)
     names = ("Lung Opacity", *(("Normal",) if normal else ()))
@@ -42,10 +43,11 @@ def find(path: Path, options: SourceOptions) -> Manifest:
     return Manifest("rsna", root, tuple(records), names, (), tuple(notes))
 
 
-def _by_film(path: Path, column: str) -> dict[str, int | None]:
+def _by_film(folder: Path, column: str) -> dict[str, int | None]:
     """The label of each film, the same in all of its rows."""
-    if not path.is_file():
-        raise DataError(f"{path} is not there; {SOURCE.title} is {SOURCE.needs}")
+    path = table_named(folder, _TABLE)
+    if path is None:
+        raise DataError(f"{folder / _TABLE} is not there; {SOURCE.title} is {SOURCE.needs}")
     table = read_table(path)
     values = parse_labels(table.column(column), column=column, path=path)
     found: dict[str, int | None] = {}
@@ -58,8 +60,8 @@ def _by_film(path: Path, column: str) -> dict[str, int | None]:
     return found
 
 
-def _normal(path: Path) -> dict[str, int]:
-    if not path.is_file():
+def _normal(path: Path | None) -> dict[str, int]:
+    if path is None:
         return {}
     table = read_table(path)
     classes = zip(table.column("patientId"), table.column("class"), strict=True)
@@ -71,14 +73,14 @@ def _origins(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
         return {entry["subset_img_id"]: entry["img_id"].partition("_")[0] for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise DataError(f"{path} is not RSNA's list of subset_img_id and img_id; fetch it again") from fault
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and (path / _TABLE).is_file()
+    return path.is_dir() and table_named(path, _TABLE) is not None
 
 
 SOURCE = Source(

@@ -39,8 +39,9 @@ class Source:
 
 def compose_report(parts: Iterable[tuple[str, str]]) -> str:
     """(header, text) pairs as a report; parts without words are left out, with nothing in their place."""
-    return "\n\n".join(f"{header.upper()}: {text.strip()}" for header, text in parts if _has_text(text))
+    return "\n\n".join(f"{header.upper()}: {text.strip()}" for header, text in parts if has_text(text))
 
 
-def _has_text(text: str) -> bool:
+def has_text(text: str) -> bool:
+    """Whether a cell holds words, not blanks or what other programs write for none."""
     return text.strip().casefold() not in ("", "nan", "none", "null")

@@ -1,5 +1,6 @@
 """A plain table, CSV, JSON Lines or Parquet: one row an image."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +21,7 @@ FIELDS = ("image", "report", "report_path", "image_id", "study_id", "patient_id"
 DATE = "study_date"
 """A field of its own: read for --study-days and else not at all."""
 
+_FLOAT = re.compile(r"\d+\.0")
 _NEARLY_LABELS = 0.9
 _WORDS_OF_TEXT = 5
 """A column of so many words a cell, on average, may hold reports."""
@@ -209,9 +211,21 @@ def _id_notes(table: Table, columns: Mapping[str, str], asked: Mapping[str, str]
                      "patient_id=NAME where a patient has several")  # fmt: skip
     elif blank := sum(not text.strip() for text in table.column(columns["patient_id"])):
         notes.append(f"{blank} rows have no patient id and count as patients of their own")
+    for field in sorted({"patient_id", "study_id", "image_id"} & set(columns)):
+        if _are_floats(table.column(columns[field])):
+            notes.append(
+                f"the ids of column {columns[field]!r} end in .0, as pandas writes numbers beside blanks; "
+                "they are taken as they are, and other tables and lists must have them so"
+            )
     if "report" in columns and "report_path" in columns and "report" not in asked:
         notes.append("columns 'report' and 'report_path' are both there; the text of 'report' is used")
     return notes
+
+
+def _are_floats(texts: Iterable[str]) -> bool:
+    """Whether all filled cells are whole numbers with a decimal point, and there is one."""
+    endings = {bool(_FLOAT.fullmatch(text.strip())) for text in texts if text.strip()}
+    return endings == {True}
 
 
 def _is_table(path: Path) -> bool:

@@ -8,6 +8,7 @@ from mmil_cli.data.manifest import Manifest, Record
 from mmil_cli.data.sources.films import film_or_expected, films_below
 from mmil_cli.data.sources.options import SourceOptions
 from mmil_cli.data.sources.source import Source
+from mmil_cli.data.sources.table_files import first_line, table_named
 from mmil_cli.data.splits import split_of
 from mmil_cli.data.tables import Table, parse_labels, read_table
 from mmil_cli.errors import DataError
@@ -71,8 +72,8 @@ def _votes(table: Table) -> Votes:
 
 def _votes_of_labels(table: Table) -> Votes:
     """One row a film and radiologist, one column a finding."""
-    others = ("image_id", "rad_id")
-    names = [name for name in table.columns if name.lower() not in others]
+    others = ("image_id", "rad_id", "")
+    names = [name for name in table.columns if name.lower() not in others and "Unnamed:" not in name]
     values = [parse_labels(table.column(name), column=name, path=table.path) for name in names]
     votes: dict[str, dict[str, list[int | None]]] = defaultdict(lambda: defaultdict(list))
     for row, film in enumerate(table.column("image_id")):
@@ -97,32 +98,31 @@ def _votes_of_boxes(table: Table) -> Votes:
 def _tables(folder: Path) -> dict[str, Path]:
     places = (folder, folder / "annotations")
     found = {
-        split: place / name
+        split: file
         for split, name in _IMAGE_LABELS.items()
         for place in places
-        if (place / name).is_file()
+        if (file := table_named(place, name))
     }
-    if not found and _has_boxes(folder / _BOXES):
-        found = {"train": folder / _BOXES}
+    if not found and (boxes := _boxes(folder)):
+        found = {"train": boxes}
     if not found:
         raise DataError(f"{folder} has no table of findings; {SOURCE.title} is {SOURCE.needs}")
     return found
 
 
-def _has_boxes(table: Path) -> bool:
-    if not table.is_file():
-        return False
-    with table.open("rb") as handle:
-        header = handle.readline(4000)
-    return all(name in header for name in _BOX_COLUMNS)
+def _boxes(folder: Path) -> Path | None:
+    """The table of boxes; other archives have one of its name."""
+    table = table_named(folder, _BOXES)
+    header = first_line(table) if table else b""
+    return table if all(name in header for name in _BOX_COLUMNS) else None
 
 
 def _recognises(path: Path) -> bool:
     if not path.is_dir():
         return False
     places = (path, path / "annotations")
-    told = any((place / name).is_file() for place in places for name in _IMAGE_LABELS.values())
-    return told or _has_boxes(path / _BOXES)
+    told = any(table_named(place, name) for place in places for name in _IMAGE_LABELS.values())
+    return told or _boxes(path) is not None
 
 
 SOURCE = Source(

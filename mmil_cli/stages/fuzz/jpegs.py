@@ -116,7 +116,7 @@ class _Bits:
     def __init__(self, data: bytes) -> None:
         end = next((at for at in range(len(data) - 1) if data[at] == 0xFF and data[at + 1] != 0), len(data))
         self.rest = data[end:].lstrip(b"\xff")
-        plain = data[:end].replace(b"\xff\0", b"\xff")
+        plain = data[:end].removesuffix(b"\xff").replace(b"\xff\0", b"\xff")  # half of a marker is no data
         self._bits = "".join(f"{byte:08b}" for byte in plain)
         self._at = 0
 
@@ -126,8 +126,12 @@ class _Bits:
         self._at += count
         return int(self._bits[self._at - count : self._at] or "0", 2)
 
-    def left(self) -> int:
-        return len(self._bits) - self._at
+    def are_used(self) -> bool:
+        """Whether nothing is left but the rest of a byte, and zeros that did not begin among those used."""
+        used = -(-self._at // _SIDE) * _SIDE
+        return "1" not in self._bits[used:] and (
+            used == len(self._bits) or "1" in self._bits[used - _SIDE : used]
+        )
 
     def symbol(self, codes: Codes) -> int:
         code = 0
@@ -146,7 +150,7 @@ class _Bits:
 def _scan(
     data: bytes, frame: bytes, scan: bytes, quantisers: dict[int, Array], tables: dict[int, Codes]
 ) -> Array:
-    if not frame or len(scan) != 6 or scan[0] != 1 or scan[1] != frame[6] or scan[3:6] != b"\0\x3f\0":
+    if not frame or len(scan) != 6 or scan[0] != 1 or scan[1] != frame[6]:
         raise BrokenJpeg("scan")
     height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
     try:
@@ -162,7 +166,7 @@ def _scan(
         block, mean = _block(bits, steady, wavy, mean)
         top, left = place // columns * _SIDE, place % columns * _SIDE
         film[top : top + _SIDE, left : left + _SIDE] = _grey(block * quantiser)
-    if bits.left() >= _SIDE or bits.rest[:1] != b"\xd9":
+    if not bits.are_used() or bits.rest[:1] not in (b"\xd9", b""):
         raise BrokenJpeg("bytes before the end")
     return film[:height, :width]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmil_cli.stages.fuzz.elements import Refused
 from mmil_cli.stages.fuzz.jpegs import BrokenJpeg, strict_jpeg
-from mmil_cli.stages.fuzz.reading import Array, Refused, strict_film
+from mmil_cli.stages.fuzz.reading import Array, strict_film
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 

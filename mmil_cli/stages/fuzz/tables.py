@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmil_cli.stages.fuzz.reading import Refused
+from mmil_cli.stages.fuzz.elements import Refused
 
 Row = dict[str, str]
 

@@ -58,18 +58,21 @@ class Tester:
         self._start()
 
     def _start(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="mmil-fuzz-", ignore_cleanup_errors=True)
         self._pipe, theirs = self._context.Pipe()
-        self._child = self._context.Process(target=serve, args=(theirs, self._seed), daemon=True)
+        arguments = (theirs, self._seed, Path(self._folder.name))
+        self._child = self._context.Process(target=serve, args=arguments, daemon=True)
         self._child.start()
         theirs.close()
         if not self._pipe.poll(_START) or self._pipe.recv() != READY:
             raise MmilError("the process that tries the cases does not start; is there memory for it?")
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; what it was at work on goes with it."""
         self._child.kill()
         self._child.join()
         self._pipe.close()
+        self._folder.cleanup()
 
     def try_case(self, number: int) -> Trial:
         """Try a case; a hang or a crash is its outcome."""
@@ -96,9 +99,9 @@ class Tester:
         return Trial(number, *seen, WRONG, faults=(fault,), seconds=_WAIT)
 
 
-def serve(pipe: Connection, seed: int) -> None:
+def serve(pipe: Connection, seed: int, folder: Path) -> None:
     """Try every case whose number comes; told are its kind and damage first, the trial then."""
-    _warm_up(seed)
+    _warm_up(seed, folder)
     _limit_memory()
     spoken = tempfile.TemporaryFile()  # noqa: SIM115 - for the life of the process
     for stream in (1, 2):
@@ -109,7 +112,7 @@ def serve(pipe: Connection, seed: int) -> None:
             number = pipe.recv()
         except (EOFError, OSError):
             return
-        with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
             source = Path(name) / "source"
             source.mkdir()
             case = make_case(number, seed=seed, folder=source)
@@ -117,9 +120,9 @@ def serve(pipe: Connection, seed: int) -> None:
             pipe.send(try_here(case, Path(name) / "out", spoken.fileno()))
 
 
-def _warm_up(seed: int) -> None:
+def _warm_up(seed: int, folder: Path) -> None:
     """Load what a case needs, so that no case pays for it."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
         source = Path(name) / "source"
         source.mkdir()
         try_here(make_case(0, seed=seed, folder=source), Path(name) / "out")
@@ -140,7 +143,8 @@ def try_here(case: Case, out: Path, spoken: int | None = None) -> Trial:
         except MmilError as refusal:
             outcome = REFUSED
             faults.extend(_wrong_refusal(case, str(refusal)))
-        except Exception as fault:  # noqa: BLE001 - whatever else comes is what is looked for
+        # As broad as can be: whatever exception comes that is no sentence is what the fuzzing looks for.
+        except Exception as fault:  # noqa: BLE001
             faults.append(f"{type(fault).__name__}: {fault}"[:300])
     seconds = time.process_time() - began
     if seconds > MOST_SECONDS:

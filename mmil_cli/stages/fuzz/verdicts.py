@@ -17,8 +17,8 @@ from mmil_cli.data.manifest import RecordReason
 from mmil_cli.data.reasons import Reason
 from mmil_cli.data.reports import parse_report, report_sentences
 from mmil_cli.stages.fuzz.cases import Case
+from mmil_cli.stages.fuzz.elements import Refused
 from mmil_cli.stages.fuzz.pictures import strict_picture
-from mmil_cli.stages.fuzz.reading import Refused
 from mmil_cli.stages.fuzz.tables import strict_rows
 
 _REASONS = {str(reason) for reasons in (Reason, RecordReason) for reason in reasons}

@@ -1,5 +1,6 @@
 """What one call of a study comes to: its data, rows, seeds, cells and claims."""
 
+import functools
 import hashlib
 import json
 import re
@@ -146,14 +147,27 @@ class StudyPlan:
                     return f"{metric} is a time, which decides no claim"
         return ""
 
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> Mapping[str, Metric]:
         """What all cells come to, by name."""
-        return {name: metric for cell in self.cells for name, metric in self.metrics_of(cell).items()}
+        return self._metrics
 
     def metrics_of(self, cell: Cell) -> Mapping[str, Metric]:
         """What a cell comes to."""
-        offers = next((data.offers for data in self.data if data.name == cell.data), None)
-        return cell_kind(cell.row.kind).metrics(cell.settings, offers=offers)
+        return self._by_row[cell.data, cell.condition, cell.row.name]
+
+    @functools.cached_property
+    def _metrics(self) -> dict[str, Metric]:
+        return {name: metric for known in self._by_row.values() for name, metric in known.items()}
+
+    @functools.cached_property
+    def _by_row(self) -> dict[tuple[str, str, str], Mapping[str, Metric]]:
+        """Of each row on each data under each condition; all of its seeds come to the same."""
+        offers = {data.name: data.offers for data in self.data}
+        cells = {(cell.data, cell.condition, cell.row.name): cell for cell in reversed(self.cells)}
+        return {
+            key: cell_kind(cell.row.kind).metrics(cell.settings, offers=offers.get(cell.data))
+            for key, cell in reversed(cells.items())
+        }
 
 
 def folder_name(data: str, condition: str, row: str, seed: int) -> str:

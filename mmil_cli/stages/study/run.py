@@ -105,6 +105,7 @@ def run(
         DataError: data has changed since the study began.
     """
     watchers = watchers or Watchers()
+    _check_numbers(workers, threads)
     with held(out):
         begin(out, plan, threads=threads)
         data = {entry.name: _made(out, entry, watchers) for entry in plan.data}
@@ -114,8 +115,8 @@ def run(
         number = _num_workers(workers, threads=threads, device=device, num_cells=len(left))
         if left:
             torch.set_num_threads(threads)
-            taken = estimate_seconds(plan, out, left, data=data, device=device) / number
-            watchers.on_note(_told(plan, left, taken, number))
+            taken = estimate_seconds(plan, out, left, data=data, device=device)
+            watchers.on_note(_told(plan, left, taken, None if scheduler else number))
         _work(out, plan, left, data, _pool(scheduler, number, out), threads, device, watchers)
         return conclude(plan, out, data=data, device=device)
 
@@ -240,22 +241,27 @@ def _pool(scheduler: str | None, number: int, out: Path) -> AbstractContextManag
     return CellProcesses(number) if scheduler is None else DaskWorkers(scheduler, out.resolve())
 
 
-def _num_workers(wanted: int | None, *, threads: int, device: str, num_cells: int) -> int:
+def _check_numbers(workers: int | None, threads: int) -> None:
     if threads < 1:
         raise UsageError(f"--threads is {threads}; a cell has at least 1")
-    if wanted is not None and wanted < 1:
-        raise UsageError(f"--workers is {wanted}; give at least 1, or leave it out")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}; give at least 1, or leave it out")
+
+
+def _num_workers(wanted: int | None, *, threads: int, device: str, num_cells: int) -> int:
     num_gpus = torch.cuda.device_count() if device != "cpu" else 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     number = wanted or num_gpus or max(1, cores // threads)
     return max(1, min(number, num_cells))
 
 
-def _told(plan: StudyPlan, left: Sequence[Cell], seconds: float, number: int) -> str:
+def _told(plan: StudyPlan, left: Sequence[Cell], seconds: float, number: int | None) -> str:
+    """How much is left, and how long it takes with so many workers; None for those of a cluster."""
     done = len(plan.cells) - len(left)
     before = f"{done} of {len(plan.cells)} cells are done; the other" if done else "the"
-    at_a_time = f"{number} at a time" if number > 1 else "one after another"
-    return f"{before} {len(left)} cells take about {duration(seconds)}, {at_a_time}"
+    where = {None: "of one worker, shared by those of the cluster", 1: "one after another"}
+    how = where.get(number, f"{number} at a time")
+    return f"{before} {len(left)} cells take about {duration(seconds / (number or 1))}, {how}"
 
 
 def duration(seconds: float) -> str:
