@@ -42,6 +42,8 @@ class DataEntry(Section):
     arms: Names = Field(
         (), description="run on it and nowhere else; none for all that no other data has for itself"
     )
+    split: str = Field("test", description="that is scored")
+    boxes_split: str = Field("", description="that is grounded in; empty for the same")
     optional: bool = Field(False, description="left out where --data does not give it")
 
 

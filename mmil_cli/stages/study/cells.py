@@ -93,6 +93,8 @@ def _plan_data(
             cells=entry.cells,
             given=given.get(name),
             arms=frozenset(entry.arms or everywhere),
+            split=entry.split,
+            boxes_split=entry.boxes_split or entry.split,
             offers=kind.offers(settings, given=given.get(name)),
         )
     if study.data and not used:

@@ -122,9 +122,9 @@ def commands(settings: Settings, place: CellPlace) -> tuple[str, ...]:
     ]
     methods = ",".join(wanted.methods)
     rest = {
-        PROBE: f"mmil probe {data.folder} --method {methods} --missing {wanted.missing}",
-        RETRIEVE: f"mmil retrieve {data.folder}",
-        GROUND: f"mmil ground --phrases {data.phrases} --data {data.folder}",
+        PROBE: f"mmil probe {data.folder} --split {data.split} --method {methods} --missing {wanted.missing}",
+        RETRIEVE: f"mmil retrieve {data.folder} --split {data.split}",
+        GROUND: f"mmil ground --phrases {data.phrases} --data {data.folder} --split {data.boxes_split}",
     }
     evaluate = [f"{rest[task]} --checkpoint {run} {seed}" for task in wanted.tasks]
     return (*([] if wanted.untrained else [shlex.join(train)]), *evaluate)
@@ -142,6 +142,7 @@ def run(settings: Settings, place: CellPlace) -> Iterator[Figure]:
             data.folder,
             checkpoint=checkpoint,
             out=results,
+            split=data.split,
             methods=wanted.methods,
             missing=wanted.missing,
             seed=place.seed,
@@ -150,7 +151,12 @@ def run(settings: Settings, place: CellPlace) -> Iterator[Figure]:
         yield from probe_figures(results, wanted.methods, data)
     if RETRIEVE in wanted.tasks:
         found = retrieve.run(
-            data.folder, checkpoint=checkpoint, out=results, seed=place.seed, device=place.device
+            data.folder,
+            checkpoint=checkpoint,
+            out=results,
+            split=data.split,
+            seed=place.seed,
+            device=place.device,
         )
         yield from retrieve_figures(found)
     if GROUND in wanted.tasks:
@@ -160,6 +166,7 @@ def run(settings: Settings, place: CellPlace) -> Iterator[Figure]:
             data.folder,
             checkpoint=checkpoint,
             out=results,
+            split=data.boxes_split,
             seed=place.seed,
             device=place.device,
         )

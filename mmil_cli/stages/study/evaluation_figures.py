@@ -38,7 +38,7 @@ GROUND_METRICS = {f"ground/{name}": Metric(title=title) for name, title in GROUN
 def probe_figures(results: Path, methods: Sequence[str], data: StudyData) -> Iterator[Figure]:
     """AUROC of each finding and their mean, by method."""
     dataset = StudyDataset.open(data.folder)
-    patients = dataset.column("patient_id")[dataset.indices("test")]
+    patients = dataset.column("patient_id")[dataset.indices(data.split)]
     cases = read_cases(results / CASES_NAME)
     for method in methods:
         metric = f"probe/{method}/auroc"

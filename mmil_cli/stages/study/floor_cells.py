@@ -115,7 +115,7 @@ def _hog(data: StudyData, *, missing: Missing, seed: int) -> Iterator[Figure]:
         told,
         names=pick_findings(told.names, None),
         classes=(),
-        split="test",
+        split=data.split,
         uncertain=Uncertain.IGNORE,
         missing=missing,
         fit=True,
@@ -132,7 +132,9 @@ def _features(dataset: StudyDataset, rows: np.ndarray) -> np.ndarray:
 def _ground(data: StudyData, *, centre: bool) -> Iterator[Figure]:
     assert data.phrases is not None
     dataset = StudyDataset.open(data.folder)
-    selection = select(read_phrases(data.phrases), dataset, split="test", seed=0, table=data.phrases)
+    selection = select(
+        read_phrases(data.phrases), dataset, split=data.boxes_split, seed=0, table=data.phrases
+    )
     shown = _centre if centre else _prior(selection)
     scores = _scores(selection, shown)
     findings = np.array([sample.phrase.category for sample in selection.samples])

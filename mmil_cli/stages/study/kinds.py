@@ -56,6 +56,8 @@ class StudyData:
         folder: the dataset folder.
         phrases: table of phrases and boxes; None without BOXES.
         content_hash: changes with anything in it.
+        split: that is scored.
+        boxes_split: whose phrases are grounded.
     """
 
     name: str
@@ -64,6 +66,8 @@ class StudyData:
     folder: Path
     phrases: Path | None
     content_hash: str
+    split: str = "test"
+    boxes_split: str = "test"
 
 
 @dataclass(frozen=True, kw_only=True)

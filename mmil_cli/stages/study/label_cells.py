@@ -94,8 +94,8 @@ def commands(settings: Settings, place: CellPlace) -> tuple[str, ...]:
     assert place.data is not None
     run = place.needed[wanted.of] / "run"
     return (
-        f"mmil probe {place.data.folder} --method {','.join(wanted.methods)} --labels "
-        f"{','.join(wanted.labels)} --draws 1 --epochs {wanted.epochs} --missing {wanted.missing} "
+        f"mmil probe {place.data.folder} --split {place.data.split} --method {','.join(wanted.methods)} "
+        f"--labels {','.join(wanted.labels)} --draws 1 --epochs {wanted.epochs} --missing {wanted.missing} "
         f"--seed {place.seed} --checkpoint {run}",
     )
 
@@ -111,7 +111,7 @@ def run(settings: Settings, place: CellPlace) -> Iterator[Figure]:
         told,
         names=pick_findings(told.names, None),
         classes=(),
-        split="test",
+        split=data.split,
         uncertain=Uncertain.IGNORE,
         missing=wanted.missing,
         fit=True,

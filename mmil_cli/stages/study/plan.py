@@ -46,6 +46,8 @@ class DataPlan:
         cells: settings of the cells on it.
         given: what `--data` names.
         arms: run on it.
+        split: that is scored.
+        boxes_split: whose phrases are grounded.
         offers: what it will have.
     """
 
@@ -56,6 +58,8 @@ class DataPlan:
     cells: Settings
     given: Path | None
     arms: frozenset[str]
+    split: str
+    boxes_split: str
     offers: frozenset[str]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from mmil_cli.data.dataset import StudyDataset
 from mmil_cli.data.info import read_info
 from mmil_cli.errors import UsageError
 from mmil_cli.files import write_text
@@ -201,6 +202,10 @@ def _made(out: Path, entry: DataPlan, watchers: Watchers) -> StudyData:
     dataset, phrases = data_kind(entry.kind).make(
         entry.settings, folder, given=entry.given, on_progress=watchers.on_stage(f"data {entry.name}")
     )
+    if entry.offers:
+        films = StudyDataset.open(dataset)
+        for split in {entry.split, *([entry.boxes_split] if phrases else [])}:
+            films.indices(split)  # what is not there is better told now than by every cell
     digest = hashlib.sha256(read_info(dataset).content_hash.encode() if entry.offers else b"")
     if phrases is not None:
         digest.update(phrases.read_bytes())
@@ -211,6 +216,8 @@ def _made(out: Path, entry: DataPlan, watchers: Watchers) -> StudyData:
         folder=dataset,
         phrases=phrases,
         content_hash=digest.hexdigest(),
+        split=entry.split,
+        boxes_split=entry.boxes_split,
     )
 
 
