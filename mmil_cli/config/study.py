@@ -87,6 +87,13 @@ class Claim(Section):
     conditions: Names = Field((), description="over which; none for all")
 
 
+class Relations(Section):
+    """Rank correlations over the arms, floors left out, of every property with every performance."""
+
+    properties: Names = Field(min_length=1, description="metrics that tell what an arm is like")
+    performance: Names = Field(min_length=1, description="metrics that tell how good it is")
+
+
 class Form(Section):
     """A size of the study; what it names replaces what the study says."""
 
@@ -123,6 +130,7 @@ class Study(Section):
     baseline: Name = Field(description="the arm that each other one is compared with")
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="of the intervals")
     claims: tuple[Claim, ...] = ()
+    relations: Relations | None = Field(None, description="told beside the claims; none for none")
     forms: dict[str, Form] = Field(min_length=1, description="such as short and full")
     scaled: Scaled = Scaled()
 

@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmil_cli.core.critics.critic import Critic
 from mmil_cli.core.critics.mlp import MLP
 from mmil_cli.core.losses import ESTIMATES, OBJECTIVES
 from mmil_cli.core.losses.pairing import Pairing, pair_batch
@@ -23,25 +24,35 @@ TRAIN_BATCH = 64
 Sampler = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
 """Draws so many independent pairs: x [n, dim of x] and y [n, dim of y]."""
 
+MakeCritic = Callable[[int], Critic]
+"""Makes an untrained critic of vectors of a dimension."""
+
 Logits = Callable[[np.ndarray, np.ndarray], Tensor]
 """f of every x with every y [n, n]."""
 
 
+def small_mlp(dim: int) -> Critic:
+    """The MLP critic on the vectors themselves."""
+    return MLP(dim, hidden=HIDDEN, second=SECOND)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimator:
-    """Mutual information by an MLP critic, trained on batches of 64 pairs and read on fresh ones.
+    """Mutual information by a critic trained on batches of 64 pairs and read on fresh ones.
 
     Attributes:
         objective: trains the critic and is its estimate; a name of those that have one.
         steps: of training, each on pairs never seen before.
         reads: fresh batches of each size.
         read_batches: sizes of the batches that are read.
+        make_critic: of the critic.
     """
 
     objective: str
     steps: int
     reads: int
     read_batches: tuple[int, ...] = (TRAIN_BATCH,)
+    make_critic: MakeCritic = small_mlp
 
     def __call__(self, sample: Sampler, *, seed: tuple[int, ...]) -> dict[int, np.ndarray]:
         """Estimates in nats of a critic of its own, one for each fresh batch, by the size of the batches.
@@ -50,7 +61,9 @@ class Estimator:
             sample: draws pairs.
             seed: of weights and pairs; estimators of the same seed see the same pairs.
         """
-        critic = train_critic(sample, self.objective, steps=self.steps, seed=seed)
+        critic = train_critic(
+            sample, self.objective, steps=self.steps, seed=seed, make_critic=self.make_critic
+        )
         return {
             batch: read_information(
                 lambda x, y: score_pairs(critic, x, y),
@@ -64,10 +77,17 @@ class Estimator:
         }
 
 
-def train_critic(sample: Sampler, objective: str, *, steps: int, seed: tuple[int, ...]) -> MLP:
-    """The MLP critic after so many steps of Adam, with a warm-up and a cosine decay."""
+def train_critic(
+    sample: Sampler,
+    objective: str,
+    *,
+    steps: int,
+    seed: tuple[int, ...],
+    make_critic: MakeCritic = small_mlp,
+) -> Critic:
+    """The critic after so many steps of Adam, with a warm-up and a cosine decay."""
     generator = np.random.default_rng([*seed, 0])
-    critic = _new_critic(max(part.shape[1] for part in sample(generator, 1)), generator)
+    critic = _new_critic(make_critic, max(part.shape[1] for part in sample(generator, 1)), generator)
     loss = OBJECTIVES[objective]()
     optimiser = torch.optim.Adam([*critic.parameters(), *loss.parameters()], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -93,7 +113,7 @@ def read_information(
     return torch.stack(found).double().numpy()
 
 
-def score_pairs(critic: MLP, x: np.ndarray, y: np.ndarray) -> Tensor:
+def score_pairs(critic: Critic, x: np.ndarray, y: np.ndarray) -> Tensor:
     """h of every x with every y [n, n], as images of one region and reports of one sentence.
 
     Vectors are brought to a length of about 1, which the critic expects, and the shorter ones filled up
@@ -123,7 +143,7 @@ def _as_feature(part: np.ndarray, dim: int) -> Tensor:
     return F.pad(vectors, (0, dim - part.shape[1]))
 
 
-def _new_critic(dim: int, generator: np.random.Generator) -> MLP:
+def _new_critic(make: MakeCritic, dim: int, generator: np.random.Generator) -> Critic:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator.integers(2**63)))
-        return MLP(dim, hidden=HIDDEN, second=SECOND)
+        return make(dim)

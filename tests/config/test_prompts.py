@@ -19,10 +19,12 @@ FIVE = {"Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusi
 
 def _names_of(prompts: str) -> set[str]:
     from mmil_cli.data.sources.nih import LABEL_NAMES
+    from mmil_cli.phantom.digit_captions import DIGITS
 
     return {
         "chexpert": CHEXPERT,
         "chexpert5x200": FIVE,
+        "digits": set(DIGITS),
         "nih": set(LABEL_NAMES),
         "rsna": {"Lung Opacity", "Normal", "Pneumonia"},
     }[prompts]

@@ -218,7 +218,9 @@ def _check_cells(plan: StudyPlan) -> None:
             except UsageError as error:
                 raise UsageError(f"cell {cell.name}: {error}") from error
     known = plan.metrics()
-    for name in plan.study.metrics:
+    related = plan.study.relations
+    asked = (*related.properties, *related.performance) if related else ()
+    for name in (*plan.study.metrics, *asked):
         _check_metric(plan, name, known)
     if not plan.row_names(plan.study.baseline):
         raise UsageError(

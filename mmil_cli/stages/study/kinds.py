@@ -167,12 +167,15 @@ class DataKind(Protocol):
 
 
 CELL_KINDS = {
+    "estimators": "mmil_cli.stages.study.estimator_cells",
+    "bags": "mmil_cli.stages.study.bag_cells",
     "checkpoint": "mmil_cli.stages.study.checkpoint_cells",
     "labels": "mmil_cli.stages.study.label_cells",
     "floor": "mmil_cli.stages.study.floor_cells",
     "sums": "mmil_cli.stages.study.sum_cells",
 }
 DATA_KINDS = {
+    "digits": "mmil_cli.stages.study.digit_data",
     "generated": "mmil_cli.stages.study.generated_data",
     "dataset": "mmil_cli.stages.study.given_data",
     "none": "mmil_cli.stages.study.no_data",

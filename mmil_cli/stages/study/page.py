@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from mmil_cli.metrics.intervals import Interval
 from mmil_cli.stages.study.kinds import Metric
 from mmil_cli.stages.study.plan import StudyPlan
+from mmil_cli.stages.study.relation_blocks import relation_blocks
+from mmil_cli.stages.study.relations import RelationRow
 from mmil_cli.stages.study.tables import Gap, Summary
 from mmil_cli.stages.study.verdicts import ClaimVerdict, Comparison, Verdict
 from mmil_cli.viz.drawings import Bar, interval_bars
@@ -24,6 +26,7 @@ def write_page(
     failures: Mapping[str, str],
     commands: Mapping[str, tuple[str, ...]],
     seconds: Mapping[str, float],
+    related: Sequence[RelationRow] = (),
 ) -> str:
     """The page as HTML.
 
@@ -35,6 +38,7 @@ def write_page(
         failures: why cells came to nothing, by name.
         commands: of each cell, by name.
         seconds: of each finished cell, by name.
+        related: which property goes with which performance.
     """
     titles = {data.name: data.title for data in plan.data}
     blocks: list[Block] = [*_verdicts(plan, verdicts, titles)]
@@ -44,6 +48,9 @@ def write_page(
             gaps = [gap for gap in differences if (gap.data, gap.condition) == (data, condition)]
             name = ", ".join(filter(None, (titles.get(data, plan.study.title), condition)))
             blocks += _results(plan, name, here, gaps)
+    for data in plan.data_names():
+        mine = [row for row in related if row.data == data]
+        blocks += relation_blocks(mine, metrics=plan.metrics(), where=titles.get(data, plan.study.title))
     blocks += [*_failures(failures), *_rule(plan), *_cells(plan, commands, seconds)]
     return render(
         Page(

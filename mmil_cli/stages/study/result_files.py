@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from mmil_cli.stages.study.comparisons import Results
 from mmil_cli.stages.study.folder import CellResult
 from mmil_cli.stages.study.kinds import Metric
 from mmil_cli.stages.study.plan import StudyPlan
+from mmil_cli.stages.study.relations import RelationRow
 from mmil_cli.stages.study.tables import Gap, Summary
 from mmil_cli.stages.study.verdicts import ClaimVerdict
 
 RESULTS, CLAIMS, DIFFERENCES, TIMES = "results", "claims", "differences", "times"
+RELATIONS = "relations"
 ALL_SEEDS = "all"
 RESULT_SCHEMA = pa.schema(
     [
@@ -41,8 +44,12 @@ def write_tables(
     found: Sequence[Summary],
     differences: Sequence[Gap],
     verdicts: Sequence[ClaimVerdict],
+    related: Sequence[RelationRow] = (),
 ) -> None:
-    """Writes `results.csv` and `.parquet`, `differences.csv`, `claims.csv` and `times.csv` (what varies)."""
+    """Writes `results.csv` and `.parquet`, `differences.csv`, `claims.csv` and `times.csv` (what varies).
+
+    And `relations.csv` where the study asks for them.
+    """
     declared = plan.metrics()
     exact = list(_result_rows(plan, results, found, declared, times=False))
     table = pa.Table.from_pylist(exact, schema=RESULT_SCHEMA)
@@ -56,6 +63,14 @@ def write_tables(
     _write_csv(out / f"{DIFFERENCES}.csv", list(gap_rows[0]) if gap_rows else ["data"], gap_rows)
     claims = [row for verdict in verdicts for row in _claim_rows(verdict)]
     _write_csv(out / f"{CLAIMS}.csv", list(claims[0]) if claims else ["data"], claims)
+    if plan.study.relations is not None:
+        rows = [_relation_row(row) for row in related]
+        _write_csv(out / f"{RELATIONS}.csv", list(rows[0]) if rows else ["data"], rows)
+
+
+def _relation_row(row: RelationRow) -> dict[str, Any]:
+    names = {key: getattr(row, key) for key in ("data", "condition", "quality", "performance")}
+    return {**names, **asdict(row.relation), "p_holm": row.p_holm}
 
 
 def _result_rows(

@@ -29,6 +29,7 @@ from mmil_cli.stages.study.folder import (
 from mmil_cli.stages.study.kinds import CellPlace, OnProgress, StudyData, cell_kind, data_kind
 from mmil_cli.stages.study.page import write_page
 from mmil_cli.stages.study.plan import Cell, DataPlan, StudyPlan
+from mmil_cli.stages.study.relations import relations
 from mmil_cli.stages.study.result_files import write_tables
 from mmil_cli.stages.study.tables import Gap, Summary, gaps, summaries
 from mmil_cli.stages.study.verdicts import ClaimVerdict, decide
@@ -127,6 +128,7 @@ def conclude(
     """Tables, verdicts and page of the cells that are finished."""
     results = finished(plan, out)
     verdicts, found, differences = decide(plan, results), summaries(plan, results), gaps(plan, results)
+    related = relations(plan, results)
     result = StudyResult(
         plan=plan,
         verdicts=verdicts,
@@ -135,7 +137,7 @@ def conclude(
         failures=failures_of(out, plan.cells),
         page=out / PAGE,
     )
-    write_tables(out, plan, results, found=found, differences=differences, verdicts=verdicts)
+    write_tables(out, plan, results, found=found, differences=differences, verdicts=verdicts, related=related)
     commands = {cell.name: _commands(out, cell, data, device) for cell in plan.cells}
     write_text(
         result.page,
@@ -144,6 +146,7 @@ def conclude(
             verdicts=verdicts,
             found=found,
             differences=differences,
+            related=related,
             failures=result.failures,
             commands=commands,
             seconds={cell.cell.name: cell.seconds for cell in results.values()},

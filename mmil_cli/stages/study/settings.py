@@ -26,7 +26,7 @@ def settings_of(model: type[M], settings: Mapping[str, Any], *, what: str) -> M:
     except ValidationError as error:
         item = error.errors()[0]
         name = ".".join(str(part) for part in item["loc"])
-        known = list(model.model_fields)
+        known = [field.alias or key for key, field in model.model_fields.items()]
         if item["type"] == "extra_forbidden":
             raise UsageError(
                 f"{what} have no setting {name!r}{nearest(name, known)}; "
