@@ -1,6 +1,7 @@
 """The machine: device, precision, threads, and the versions that a result depends on."""
 
 import functools
+import importlib
 import os
 import platform
 import subprocess
@@ -61,7 +62,8 @@ def one_blas_thread() -> Iterator[None]:
 
 @functools.cache
 def _blas() -> ThreadpoolController:
-    """Of the libraries that are loaded at its first use; to find them takes longer than a small product."""
+    """Of numpy and of scipy, which load a library each; to find them takes longer than a small product."""
+    importlib.import_module("scipy.linalg")  # loads scipy's, which would be missed later
     return ThreadpoolController()
 
 

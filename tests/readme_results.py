@@ -218,6 +218,29 @@ def _floor(row: dict, name: str) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def label_matched(record: dict) -> str:
+    """Figures of every run that was tried, and of the centre of the film."""
+    rows = [
+        [row["name"], *(interval(row[key]) for key in ("zero-shot", "linear", "pointing", "cnr_signed"))]
+        for row in record["rows"]
+    ]
+    centre = record["rows"][0]["centre"]
+    rows.append(["centre of the film", "", "", f"{centre['pointing']:.2f}", f"{centre['cnr_signed']:.2f}"])
+    columns = ("zero-shot AUROC", "linear AUROC", "pointing game", "signed CNR")
+    return markdown(["trained", *columns], rows)
+
+
+def precision(record: dict) -> str:
+    """Two runs on the same cases, that in fp32 first."""
+    return markdown(
+        ("metric", "fp32", "bf16", "bf16 - fp32"),
+        (
+            [row["name"], f"{row['first']:.2f}", f"{row['second']:.2f}", interval(row["gap"])]
+            for row in record["rows"]
+        ),
+    )
+
+
 def fuzz(record: dict) -> str:
     """Outcomes of the damaged sources, by what was damaged."""
     outcomes = list(next(iter(record["counts"].values())))
@@ -266,6 +289,8 @@ FROM_FILE: dict[str, Callable] = {
     "bench_mi_sums": bench_mi_sums,
     "fuzz": fuzz,
     "real": real,
+    "precision": precision,
+    "label_matched": label_matched,
     "bench_shortlist": bench_shortlist,
     "bench_pretrain": bench_pretrain,
 }
