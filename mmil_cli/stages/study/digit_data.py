@@ -4,12 +4,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mmil_cli.errors import UsageError
 from mmil_cli.files import replace_folder
 from mmil_cli.phantom import digits
 from mmil_cli.stages import preprocess
-from mmil_cli.stages.study.kinds import BOXES, LABELS, REPORTS, OnProgress, Settings
-from mmil_cli.stages.study.settings import settings_of
+from mmil_cli.stages.study.kinds import EVERYTHING, OnProgress, Settings
+from mmil_cli.stages.study.settings import made_settings
 
 LEAST_MOSAICS = 50
 """Fewer leave splits without some of the digits."""
@@ -26,25 +25,23 @@ class Mosaics(BaseModel):
 
 def check(settings: Settings, *, given: Path | None) -> None:
     """Refuses unknown or unfit settings, and a folder: these mosaics are made, not given."""
-    if given is not None:
-        raise UsageError(f"--data: these mosaics are made, and {given} cannot take their place; leave it out")
-    _settings(settings)
+    _settings(settings, given=given)
 
 
 def offers(settings: Settings, *, given: Path | None) -> frozenset[str]:  # noqa: ARG001
     """Everything."""
-    return frozenset((REPORTS, LABELS, BOXES))
+    return EVERYTHING
 
 
 def make(
     settings: Settings,
     folder: Path,
     *,
-    given: Path | None,  # noqa: ARG001
+    given: Path | None,
     on_progress: OnProgress,
 ) -> tuple[Path, Path | None]:
     """Draws mosaics and makes the dataset of them; what is there already stays."""
-    wanted = _settings(settings)
+    wanted = _settings(settings, given=given)
     source, dataset = folder / "mosaics", folder / "dataset"
     if not (source / digits.TABLE).is_file():
         replace_folder(
@@ -60,5 +57,5 @@ def make(
     return dataset, source / digits.PHRASES
 
 
-def _settings(settings: Settings) -> Mosaics:
-    return settings_of(Mosaics, settings, what="mosaics of digits")
+def _settings(settings: Settings, *, given: Path | None) -> Mosaics:
+    return made_settings(Mosaics, settings, given=given, what="mosaics of digits")

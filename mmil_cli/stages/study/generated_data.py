@@ -4,12 +4,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mmil_cli.errors import UsageError
 from mmil_cli.phantom.difficulty import Difficulty
 from mmil_cli.stages import phantom, preprocess
 from mmil_cli.stages.demo import PHRASE_TABLE
-from mmil_cli.stages.study.kinds import BOXES, LABELS, REPORTS, OnProgress, Settings
-from mmil_cli.stages.study.settings import settings_of
+from mmil_cli.stages.study.kinds import EVERYTHING, OnProgress, Settings
+from mmil_cli.stages.study.settings import made_settings
 
 LEAST_STUDIES = 50
 """Fewer leave splits without films or findings."""
@@ -29,25 +28,23 @@ class Generated(BaseModel):
 
 def check(settings: Settings, *, given: Path | None) -> None:
     """Refuses unknown or unfit settings, and a folder: these studies are made, not given."""
-    if given is not None:
-        raise UsageError(f"--data: this data is generated, and {given} cannot take its place; leave it out")
-    _settings(settings)
+    _settings(settings, given=given)
 
 
 def offers(settings: Settings, *, given: Path | None) -> frozenset[str]:  # noqa: ARG001
     """Everything."""
-    return frozenset((REPORTS, LABELS, BOXES))
+    return EVERYTHING
 
 
 def make(
     settings: Settings,
     folder: Path,
     *,
-    given: Path | None,  # noqa: ARG001
+    given: Path | None,
     on_progress: OnProgress,
 ) -> tuple[Path, Path | None]:
     """Draws films and writes reports, then makes the dataset; what is there already stays."""
-    wanted = _settings(settings)
+    wanted = _settings(settings, given=given)
     source, dataset = folder / "studies", folder / "dataset"
     phantom.run(
         source,
@@ -61,5 +58,5 @@ def make(
     return dataset, source / PHRASE_TABLE
 
 
-def _settings(settings: Settings) -> Generated:
-    return settings_of(Generated, settings, what="generated studies")
+def _settings(settings: Settings, *, given: Path | None) -> Generated:
+    return made_settings(Generated, settings, given=given, what="generated studies")

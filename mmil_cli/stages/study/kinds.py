@@ -27,6 +27,7 @@ def _silent(done: int, total: int) -> None:
 
 REPORTS, LABELS, BOXES = "reports", "labels", "boxes"
 """What data can have for cells to use."""
+EVERYTHING = frozenset((REPORTS, LABELS, BOXES))
 
 
 @dataclass(frozen=True, kw_only=True)

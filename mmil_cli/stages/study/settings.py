@@ -1,6 +1,7 @@
 """Settings of a cell or of data, read into a model, one sentence for what is wrong."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -8,6 +9,17 @@ from pydantic import BaseModel, ValidationError
 from mmil_cli.errors import UsageError, nearest
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def made_settings(model: type[M], settings: Mapping[str, Any], *, given: Path | None, what: str) -> M:
+    """Settings of data that a study makes itself, as `settings_of`.
+
+    Raises:
+        UsageError: a folder is given for it, too.
+    """
+    if given is not None:
+        raise UsageError(f"--data: {what} are made, and {given} cannot take their place; leave it out")
+    return settings_of(model, settings, what=what)
 
 
 def settings_of(model: type[M], settings: Mapping[str, Any], *, what: str) -> M:
