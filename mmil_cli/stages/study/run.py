@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -285,5 +285,4 @@ def _place(out: Path, cell: Cell, data: Mapping[str, StudyData], device: str) ->
 
 
 def _commands(out: Path, cell: Cell, data: Mapping[str, StudyData], device: str) -> tuple[str, ...]:
-    place = _place(out, cell, data, device)
-    return cell_kind(cell.row.kind).commands(cell.settings, replace(place, device=device))
+    return cell_kind(cell.row.kind).commands(cell.settings, _place(out, cell, data, device))
