@@ -29,10 +29,16 @@ ENCODER = ("image.encoder=mobilenet_v2", "image.mean=0.5", "image.std=0.5", "dat
 STRONG = ("augment.rotate=15", "augment.crop=0.15", "augment.erase=0.45", "augment.brightness=0.3",
           "augment.contrast=0.4")  # fmt: skip
 RUNS: dict[str, tuple[str, ...]] = {
-    "lse+nl, 7 x 7 regions": ("image.layer=", "optim.epochs=15", "score.temperature=0.07"),
-    "lse+nl, 14 x 14 regions": ("image.layer=features.13", "optim.epochs=15", "score.temperature=0.07"),
+    "lse+nl, 7 x 7 regions": ("image.layer=", "image.size=224", "optim.epochs=15", "score.temperature=0.07"),
+    "lse+nl, 14 x 14 regions": (
+        "image.layer=features.13",
+        "image.size=224",
+        "optim.epochs=15",
+        "score.temperature=0.07",
+    ),
     "lse+nl, 14 x 14, temperature 0.2": (
         "image.layer=features.13",
+        "image.size=224",
         "optim.epochs=10",
         "score.temperature=0.2",
     ),
