@@ -71,11 +71,14 @@ class Tuning:
         epochs: passes over the labelled films, at most; more where that is fewer than LEAST_STEPS steps.
         rates: peak learning rates to try; the one with the lowest held-out loss is taken.
         device: to train on.
+        head_rate: peak learning rate of the network's `head`, which is new on an encoder that is not and has
+            far to go in few steps; None for that of the rest.
     """
 
     epochs: int
     rates: tuple[float, ...]
     device: torch.device
+    head_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -220,7 +223,7 @@ def _train_once(
     run_steps(
         watch.until_done(train.batches(schedule.from_step(0))),
         model=model,
-        optimiser=make_optimiser([(model.parameters(), rate)], weight_decay=WEIGHT_DECAY),
+        optimiser=make_optimiser(_groups(model, rate, tuning.head_rate), weight_decay=WEIGHT_DECAY),
         objective=objective,
         plan=Plan(
             num_steps=schedule.num_steps, warmup_steps=schedule.num_steps // 20, grad_clip=1.0, seed=seed
@@ -230,6 +233,17 @@ def _train_once(
         after_step=watch.after_step,
     )
     return watch.result(rate, last_step=schedule.num_steps)
+
+
+def _groups(
+    model: nn.Module, rate: float, head_rate: float | None
+) -> list[tuple[Iterable[nn.Parameter], float]]:
+    """Parameters with their learning rates."""
+    if head_rate is None:
+        return [(model.parameters(), rate)]
+    head = list(model.get_submodule("head").parameters())
+    new = {id(parameter) for parameter in head}
+    return [(head, head_rate), ([p for p in model.parameters() if id(p) not in new], rate)]
 
 
 class _Watch:

@@ -24,6 +24,7 @@ from mmil_cli.weights import load_image_weights
 
 HEAD_RATES = (1e-2, 1e-3)
 FILM_RATES = (1e-3, 1e-4)
+FILM_HEAD_RATE = 1e-2
 
 
 def initial_encoder(recipe: Recipe) -> nn.Module:
@@ -96,7 +97,9 @@ def film_reader(
     )
     frozen_below = from_layer if method is Method.FINETUNE else ""
     check_layer(evaluation.embedder.model.image_encoder, frozen_below)
-    tuning = Tuning(epochs=epochs, rates=FILM_RATES, device=evaluation.embedder.device)
+    tuning = Tuning(
+        epochs=epochs, rates=FILM_RATES, device=evaluation.embedder.device, head_rate=FILM_HEAD_RATE
+    )
     make = functools.partial(_classifier, start, frozen_below=frozen_below)
     train, validate, scored = inputs
     return NetworkReader(make, train=train, validate=validate, scored=scored, tuning=tuning)

@@ -120,6 +120,32 @@ def test_of_several_rates_the_better_one_on_validation_is_taken() -> None:
     assert train(*label_set(), rates=(0.1, 1e-6)).rate == 0.1
 
 
+def test_a_new_head_has_a_rate_of_its_own() -> None:
+    labels, first, second = label_set()
+
+    class WithHead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = FirstRegion(4), nn.Linear(4, 4)
+
+        def forward(self, regions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self.head(self.body(regions, mask))
+
+    start: dict[str, torch.Tensor] = {}
+
+    def make() -> nn.Module:
+        model = WithHead()
+        start.update({name: value.clone() for name, value in model.state_dict().items()})
+        return model
+
+    tuning = Tuning(epochs=1, rates=(1e-9,), device=CPU, head_rate=0.05)
+    splits = splits_of(labels, first, second)
+    after = train_network(make, *splits, sizes=(3,), tuning=tuning, seed=0).model.state_dict()
+    moved = {name: float((after[name] - start[name]).abs().max()) for name in start}
+    assert moved["head.weight"] > 0.05
+    assert moved["body.layer.weight"] < 1e-5
+
+
 def test_without_validation_labels_the_first_rate_and_the_last_step_are_taken() -> None:
     labels, first, _ = label_set()
     empty = RegionInputs(torch.empty(0), torch.empty(0))
